@@ -1,0 +1,4 @@
+"""A region multimodal LLM behind an OpenAI-compatible API, with its adapters and its training.
+
+Knows nothing of Label Studio.
+"""

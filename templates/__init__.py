@@ -1,0 +1,1 @@
+"""Labeling configs (XML), ready to paste into Label Studio."""

@@ -1,0 +1,31 @@
+"""Fixtures that several test packages share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.label_studio_server import LabelStudioServer, running_label_studio
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def payload() -> Callable[[str], Any]:
+    """`payload("request_setup")`: a recorded Label Studio 1.23.2 payload, by its file name."""
+
+    def load(name: str) -> Any:
+        return json.loads((FIXTURES / "label_studio" / f"{name}.json").read_text())
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
+    """A real Label Studio, shared by the tests of the session; each makes its own project."""
+    with running_label_studio(tmp_path_factory.mktemp("label-studio")) as server:
+        yield server

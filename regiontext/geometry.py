@@ -1,0 +1,202 @@
+"""Plane geometry in pixels: percent and pixels, rotation, outlines, and filling rings into masks.
+
+Coordinates are (x, y) in pixels of the upright image, x right, y down; pixel (column i, row j) covers
+[i, i+1) x [j, j+1) and belongs to a shape when its centre (i+0.5, j+0.5) does. Knows nothing of Label Studio's
+JSON, of regions or of images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely.geometry import MultiLineString, MultiPolygon, Polygon
+
+__all__ = [
+    "MAX_CROSSINGS",
+    "Box",
+    "Points",
+    "clip_box",
+    "cubic",
+    "ellipse_ring",
+    "fill_rings",
+    "from_percent",
+    "outer_box",
+    "rectangle_ring",
+    "rotate",
+    "stroke_rings",
+    "tight_box",
+    "to_percent",
+    "turn_upright",
+]
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels of the upright image, x right, y down, the end exclusive."""
+
+Points = NDArray[np.float64]
+"""float64[N, 2], each row (x, y)."""
+
+MAX_CROSSINGS = 50_000_000
+"""How many (edge, row) crossings `fill_rings` computes at most: about a second of work."""
+
+_CHUNK = 2_000_000
+
+
+def from_percent(points: Points, size: tuple[int, int]) -> Points:
+    """Percent of the image's width and height to pixels; points float[N, 2], size (W, H)."""
+    return np.asarray(points, dtype=np.float64) * (np.asarray(size, dtype=np.float64) / 100.0)
+
+
+def to_percent(points: Points, size: tuple[int, int]) -> Points:
+    """Pixels to percent of the image's width and height; the inverse of `from_percent`."""
+    return np.asarray(points, dtype=np.float64) * (100.0 / np.asarray(size, dtype=np.float64))
+
+
+def rotate(points: Points, degrees: float, about: tuple[float, float]) -> Points:
+    """Turn float[N, 2] points by `degrees` clockwise (as seen, y down) about one point."""
+    turn = math.radians(degrees)
+    cos, sin = math.cos(turn), math.sin(turn)
+    centre = np.asarray(about, dtype=np.float64)
+    moved = np.asarray(points, dtype=np.float64) - centre
+    return moved @ np.array([[cos, sin], [-sin, cos]]) + centre
+
+
+def turn_upright(points: Points, quarter_turns: int, size: tuple[int, int]) -> Points:
+    """Points on an image shown after clockwise quarter turns, back to the upright image.
+
+    `points` float[N, 2] are pixels of the turned picture; `size` (W, H) is the upright image's.
+    """
+    x, y = np.asarray(points, dtype=np.float64).T
+    width, height = size
+    match quarter_turns % 4:
+        case 1:
+            x, y = y, height - x
+        case 2:
+            x, y = width - x, height - y
+        case 3:
+            x, y = width - y, x
+    return np.stack([x, y], axis=1)
+
+
+def rectangle_ring(box: Box, degrees: float = 0.0) -> Points:
+    """The four corners of a box, float64[4, 2], turned clockwise about its top-left corner."""
+    x0, y0, x1, y1 = box
+    corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], dtype=np.float64)
+    return rotate(corners, degrees, (x0, y0)) if degrees else corners
+
+
+def ellipse_ring(
+    centre: tuple[float, float], radii: tuple[float, float], degrees: float = 0.0
+) -> Points:
+    """An ellipse as a ring float64[N, 2]; N grows so that the ring stays within 0.1 px of the curve."""
+    radius = max(radii)
+    count = int(min(720, max(32, math.ceil(math.pi * math.sqrt(radius / 0.2)))))
+    angle = np.arange(count) * (2 * math.pi / count)
+    ring = np.stack(
+        [centre[0] + radii[0] * np.cos(angle), centre[1] + radii[1] * np.sin(angle)], axis=1
+    )
+    return rotate(ring, degrees, centre) if degrees else ring
+
+
+def cubic(start: Points, first: Points, second: Points, end: Points, count: int = 24) -> Points:
+    """A cubic Bézier curve as float64[count + 1, 2] points, both ends included."""
+    t = np.linspace(0.0, 1.0, count + 1)[:, None]
+    u = 1.0 - t
+    return u**3 * start + 3 * u**2 * t * first + 3 * u * t**2 * second + t**3 * end
+
+
+def stroke_rings(lines: Sequence[Points], width: float) -> tuple[Points, ...]:
+    """The outline of polylines drawn with a round pen `width` px wide, as even-odd rings."""
+    drawn = MultiLineString([line for line in lines if len(line) > 1]).buffer(
+        width / 2, quad_segs=4
+    )
+    parts: Sequence[Polygon] = drawn.geoms if isinstance(drawn, MultiPolygon) else [drawn]
+    return tuple(
+        np.asarray(ring.coords, dtype=np.float64)[:-1, :2]
+        for part in parts
+        if not part.is_empty
+        for ring in (part.exterior, *part.interiors)
+    )
+
+
+def outer_box(rings: Sequence[Points]) -> Box:
+    """The tight box around all points of all rings, not clipped to any image."""
+    points = np.concatenate([np.asarray(ring, dtype=np.float64) for ring in rings])
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    return float(x0), float(y0), float(x1), float(y1)
+
+
+def clip_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The smallest whole-pixel box that holds `box` inside an image of size (W, H).
+
+    It may be empty (x1 <= x0 or y1 <= y0) when the box lies outside.
+    """
+    width, height = size
+    x0, y0, x1, y1 = box
+    return (
+        int(min(max(math.floor(x0), 0), width)),
+        int(min(max(math.floor(y0), 0), height)),
+        int(min(max(math.ceil(x1), 0), width)),
+        int(min(max(math.ceil(y1), 0), height)),
+    )
+
+
+def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 (end exclusive) around the true pixels of bool[H, W]; (0, 0, 0, 0) if none."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not rows.size:
+        return 0, 0, 0, 0
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(mask[top:bottom].any(axis=0))
+    return int(columns[0]), top, int(columns[-1]) + 1, bottom
+
+
+def fill_rings(rings: Sequence[Points], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Fill closed rings by the even-odd rule into bool[H, W], by pixel centres.
+
+    Each ring is float[N, 2] pixels, its last point joined to its first; a ring inside another is a hole. What lies
+    outside the image is cut off. Raises ValueError when the rings cross more than MAX_CROSSINGS rows in all.
+    """
+    width, height = size
+    mask = np.zeros((height, width), dtype=bool)
+    rings = [np.asarray(ring, dtype=np.float64) for ring in rings if len(ring) > 2]
+    if not rings:
+        return mask
+    x0, y0, x1, y1 = clip_box(outer_box(rings), size)
+    if x1 <= x0 or y1 <= y0:
+        return mask
+    start = np.concatenate(rings)
+    end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
+    # An edge crosses the centre line of row j when j + 0.5 lies in [top, bottom): half-open, so that a vertex shared
+    # by two edges counts once.
+    top = np.minimum(start[:, 1], end[:, 1])
+    bottom = np.maximum(start[:, 1], end[:, 1])
+    first = np.clip(np.ceil(top - 0.5), y0, y1).astype(np.int64)
+    count = np.clip(np.ceil(bottom - 0.5), y0, y1).astype(np.int64) - first
+    total = int(count.sum())
+    if total > MAX_CROSSINGS:
+        raise ValueError(f"the outline crosses {total} pixel rows, more than {MAX_CROSSINGS}")
+    crossed = np.flatnonzero(count)
+    start, end, first, count = start[crossed], end[crossed], first[crossed], count[crossed]
+    slope = (end[:, 0] - start[:, 0]) / (end[:, 1] - start[:, 1])
+    across = x1 - x0 + 1
+    flips = np.zeros((y1 - y0) * across, dtype=bool)
+    ends = np.cumsum(count)
+    low = 0
+    while low < len(count):
+        done = int(ends[low - 1]) if low else 0
+        high = max(low + 1, int(np.searchsorted(ends, done + _CHUNK, side="right")))
+        part = slice(low, high)
+        edge = np.repeat(np.arange(low, high), count[part])
+        offset = np.arange(len(edge)) - np.repeat(ends[part] - count[part] - done, count[part])
+        row = first[edge] + offset
+        x = start[edge, 0] + (row + 0.5 - start[edge, 1]) * slope[edge]
+        column = np.clip(np.ceil(x - 0.5), x0, x1).astype(np.int64)
+        cells, times = np.unique((row - y0) * across + (column - x0), return_counts=True)
+        flips[cells] ^= (times & 1).astype(bool)
+        low = high
+    inside = np.logical_xor.accumulate(flips.reshape(y1 - y0, across), axis=1)
+    mask[y0:y1, x0:x1] = inside[:, :-1]
+    return mask

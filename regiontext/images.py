@@ -1,0 +1,108 @@
+"""Bytes to the upright RGB image a person sees, and the hash that names it.
+
+Knows nothing of where the bytes came from. Everything unusable becomes an `ImageError` that says why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from regiontext.errors import ImageError
+
+__all__ = ["FORMATS", "image_hash", "load_image"]
+
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "MPO",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "DIB",
+    "TIFF",
+    "PPM",
+    "ICO",
+    "TGA",
+    "AVIF",
+    "JPEG2000",
+)
+"""Image formats that are read; formats that start other programs (such as EPS) are not."""
+
+
+def image_hash(data: bytes) -> str:
+    """The sha256 of the file's bytes, as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_image(data: bytes, *, max_pixels: int = 100_000_000) -> Image.Image:
+    """Decode a file's bytes into the upright image as mode RGB.
+
+    EXIF orientation is applied, of several frames the first is taken, transparency is laid over white, deep grey
+    values are scaled to 8 bits. Raises ImageError when the bytes are no readable image, are cut short, or hold more
+    than `max_pixels` pixels (checked before decoding).
+    """
+    if not data:
+        raise ImageError("the image is empty (0 bytes); check that its URL delivers the file")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageError(
+                    f"the image has {width} x {height} pixels, more than the {max_pixels} allowed; "
+                    "scale it down or raise the limit"
+                )
+            image.load()
+            return _to_rgb(_upright(image))
+    except ImageError:
+        raise
+    except Exception as fault:  # decoders raise nearly anything on hostile bytes
+        raise ImageError(_explain(data, fault)) from fault
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a browser shows an image with broken EXIF data as it lies
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    mode = image.mode
+    if mode == "RGB" and "transparency" not in image.info:
+        return image.copy()
+    if mode in {"I", "F"} or mode.startswith("I;16"):
+        return _deep_to_rgb(image)
+    if mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(paper, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _deep_to_rgb(image: Image.Image) -> Image.Image:
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if image.mode.startswith("I;16") or (image.mode == "I" and low >= 0 and 255 < high <= 65535):
+        grey = values / 257.0
+    elif low >= 0 and high <= 1 and image.mode == "F":
+        grey = values * 255.0
+    elif low >= 0 and high <= 255:
+        grey = values
+    else:
+        grey = (values - low) * (255.0 / (high - low))
+    return Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _explain(data: bytes, fault: Exception) -> str:
+    start = data[:512].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "got an HTML page instead of an image; the URL may need a login"
+    if start.startswith((b"<svg", b"<?xml")):
+        return "got an SVG or XML file; only pixel images are read: convert it to PNG"
+    if start.startswith((b"{", b"[")):
+        return f"got JSON instead of an image: {data[:80]!r}"
+    return f"cannot read the image ({len(data)} bytes, starting {data[:8]!r}): {fault or type(fault).__name__}"

@@ -1,0 +1,204 @@
+"""A region: one shape on one image, in pixels of the upright image, with its mask, box, area and centre.
+
+Knows nothing of Label Studio's JSON (see `regiontext.labelstudio.decode`) and nothing of marks or models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from regiontext.errors import RegionError
+from regiontext.geometry import Box, Points, fill_rings, rectangle_ring, tight_box
+
+__all__ = ["SHAPES", "Region"]
+
+SHAPES = ("rectangle", "ellipse", "polygon", "brush", "bitmask", "keypoint", "vector")
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """One shape on one image.
+
+    id: Label Studio's region id. shape: one of SHAPES. size: (W, H) of the upright image in pixels. labels: as in the
+    labeling config. polygons: rings float64[N, 2] in pixels, filled together by the even-odd rule, so a ring inside
+    another is a hole; they may reach outside the image. raster: bool[H, W], which wins over polygons. point: the
+    position of a keypoint in pixels. item_index: which image of a multi-image task. Raises RegionError when these do
+    not fit together. Regions compare by identity.
+    """
+
+    id: str
+    shape: str
+    size: tuple[int, int]
+    labels: tuple[str, ...] = ()
+    polygons: tuple[Points, ...] = ()
+    raster: NDArray[np.bool_] | None = None
+    point: tuple[float, float] | None = None
+    item_index: int = 0
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together, and freeze the arrays."""
+        if self.shape not in SHAPES:
+            raise RegionError(
+                self.id, f"unknown shape {self.shape!r}; known are {', '.join(SHAPES)}"
+            )
+        width, height = self.size
+        if width < 1 or height < 1:
+            raise RegionError(self.id, f"an image of {width} x {height} pixels holds no region")
+        if self.raster is None and not self.polygons:
+            raise RegionError(self.id, "has neither a raster nor polygons")
+        if self.raster is not None:
+            if self.raster.dtype != np.bool_ or self.raster.shape != (height, width):
+                raise RegionError(
+                    self.id,
+                    f"its raster is {self.raster.dtype}{list(self.raster.shape)}, "
+                    f"the image needs bool[{height}, {width}]",
+                )
+            if not self.raster.any():
+                raise RegionError(self.id, "its mask is empty")
+            object.__setattr__(self, "raster", _frozen(self.raster))
+        rings = tuple(_frozen(np.asarray(ring, dtype=np.float64)) for ring in self.polygons)
+        for ring in rings:
+            if ring.ndim != 2 or ring.shape[1:] != (2,) or not len(ring):
+                raise RegionError(
+                    self.id, f"a polygon of shape {ring.shape} is not a list of (x, y)"
+                )
+            if not np.isfinite(ring).all():
+                raise RegionError(self.id, "a polygon has a coordinate that is not a finite number")
+        object.__setattr__(self, "polygons", rings)
+
+    @classmethod
+    def from_mask(cls, id: str, mask: NDArray[np.bool_], labels: Iterable[str] = ()) -> Region:
+        """A brush region from a mask bool[H, W] (copied). Raises RegionError when no pixel is true."""
+        raster = np.array(mask, dtype=bool)
+        if raster.ndim != 2:
+            raise RegionError(id, f"a mask of shape {raster.shape} is not [H, W]")
+        height, width = raster.shape
+        return cls(id, "brush", (width, height), tuple(labels), raster=raster)
+
+    @classmethod
+    def from_box(
+        cls, id: str, box: Box, size: tuple[int, int], labels: Iterable[str] = ()
+    ) -> Region:
+        """An upright rectangle from a box in pixels on an image of size (W, H)."""
+        x0, y0, x1, y1 = box
+        if not (x0 < x1 and y0 < y1):
+            raise RegionError(id, f"the box {box} has no area; its order is x0, y0, x1, y1")
+        return cls(id, "rectangle", size, tuple(labels), polygons=(rectangle_ring(box),))
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """The region's pixels, bool[H, W], read-only, at least one of them true.
+
+        Raises RegionError when the outline is too intricate to fill in bounded time.
+        """
+        if self.raster is not None:
+            return self.raster
+        try:
+            mask = fill_rings(self.polygons, self.size)
+        except ValueError as fault:
+            raise RegionError(self.id, f"{fault}; simplify the polygon") from fault
+        if not mask.any():
+            mask = _thin_mask(self.polygons, self.size)
+        return _frozen(mask)
+
+    @cached_property
+    def box(self) -> Box:
+        """The tight box around the mask: x0, y0, x1, y1 in pixels, end exclusive."""
+        x0, y0, x1, y1 = tight_box(self.mask)
+        return float(x0), float(y0), float(x1), float(y1)
+
+    @cached_property
+    def area(self) -> int:
+        """How many pixels the mask has."""
+        return int(np.count_nonzero(self.mask))
+
+    @cached_property
+    def centre(self) -> tuple[float, float]:
+        """The mean of the mask's pixel centres (x, y); of a concave region it may lie outside."""
+        x0, y0, part = self._inside
+        rows, columns = part.sum(axis=1), part.sum(axis=0)
+        x = float((columns * (np.arange(len(columns)) + 0.5)).sum() / self.area) + x0
+        y = float((rows * (np.arange(len(rows)) + 0.5)).sum() / self.area) + y0
+        return x, y
+
+    @cached_property
+    def anchor(self) -> tuple[float, float]:
+        """The centre (x, y) of the mask pixel nearest to `centre`: always inside the region."""
+        x0, y0, part = self._inside
+        cx, cy = self.centre
+        row, column = int(cy) - y0, int(cx) - x0
+        if not part[row, column]:
+            rows, columns = np.nonzero(part)
+            nearest = np.argmin((columns + 0.5 + x0 - cx) ** 2 + (rows + 0.5 + y0 - cy) ** 2)
+            row, column = int(rows[nearest]), int(columns[nearest])
+        return x0 + column + 0.5, y0 + row + 0.5
+
+    def crop(self, box: Box) -> Region:
+        """The same region in the coordinates of a crop of its image.
+
+        `box` holds whole pixels inside the image. The mask is exactly the mask's part in the crop. Raises RegionError
+        when the box is not whole, reaches outside, or holds no pixel of the region.
+        """
+        x0, y0, x1, y1 = (int(side) for side in box)
+        width, height = self.size
+        if (x0, y0, x1, y1) != tuple(box) or not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            raise RegionError(
+                self.id, f"cannot crop to {box}: needs whole pixels inside {width} x {height}"
+            )
+        part = np.ascontiguousarray(self.mask[y0:y1, x0:x1])
+        if not part.any():
+            raise RegionError(self.id, f"has no pixel inside the crop {box}")
+        shift = np.array([x0, y0], dtype=np.float64)
+        cropped = Region(
+            self.id,
+            self.shape,
+            (x1 - x0, y1 - y0),
+            self.labels,
+            tuple(ring - shift for ring in self.polygons),
+            None if self.raster is None else part,
+            None if self.point is None else (self.point[0] - x0, self.point[1] - y0),
+            self.item_index,
+        )
+        # Seeds the cache: the crop's mask is this mask's part to the pixel, also where an outline was too thin to fill.
+        cropped.__dict__["mask"] = _frozen(part)
+        return cropped
+
+    @cached_property
+    def _inside(self) -> tuple[int, int, NDArray[np.bool_]]:
+        x0, y0, x1, y1 = (int(side) for side in self.box)
+        return x0, y0, self.mask[y0:y1, x0:x1]
+
+
+def _frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _thin_mask(rings: Iterable[Points], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The pixels that thin rings touch; where they touch none, the image's pixel nearest to them."""
+    width, height = size
+    canvas = Image.new("1", size)
+    pen = ImageDraw.Draw(canvas)
+    points = np.concatenate(list(rings))
+    # Pen coordinates far outside the image would make the line drawing endless.
+    near = np.clip(np.floor(points), -1, np.array(size))
+    if len(near) > 1:
+        pen.line([(float(x), float(y)) for x, y in (*near, near[0])], fill=1)
+    mask = np.array(canvas, dtype=bool)
+    if not mask.any():
+        x, y = points.mean(axis=0)
+        column = min(max(math.floor(x), 0), width - 1)
+        row = min(max(math.floor(y), 0), height - 1)
+        mask[row, column] = True
+    return mask

@@ -1,0 +1,177 @@
+"""What a mark looks like apart from where it is: kind, colour, opacity, sizes, and how they are chosen.
+
+Knows nothing of regions, images or vertices. Sizes are factors: a layout multiplies them by s = max(W, H) / 336 (the
+CLIP crop height of ViP-LLaVA) and truncates, with a floor of one pixel. Training ranges are those of ViP-LLaVA's prompt
+generator; the inference style is one fixed, legible point inside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from regiontext.errors import MarkError
+from regiontext.marks.kinds import COLOURS, KINDS, RGB, check_kind
+
+__all__ = ["Style", "inference_style", "training_style", "training_styles"]
+
+# Inference: strokes nearly opaque so that the colour named in the text is the colour seen, fills translucent so that
+# the object stays visible underneath. Stroke, radius and half-width factors stay within the training ranges below.
+_STROKE_ALPHA: Final = 230
+_ALPHAS: Final = {"mask": 112, "patch": 160}
+_WIDTHS: Final = {
+    "rectangle": 4.0,
+    "ellipse": 4.0,
+    "triangle": 4.0,
+    "scribble": 5.0,
+    "arrow": 4.0,
+    "point": 8.0,
+    "contour": 1.0,
+    "mask": 0.0,
+    "patch": 0.0,
+    "dots": 4.0,
+}
+
+# Training: inclusive integer ranges of the width factor (radius for point and dots, half-width for contour).
+_TRAINING_WIDTHS: Final = {
+    "rectangle": (2, 8),
+    "ellipse": (2, 8),
+    "triangle": (2, 8),
+    "scribble": (2, 12),
+    "arrow": (1, 6),
+    "point": (5, 20),
+    "contour": (1, 2),
+    "mask": (0, 0),
+    "patch": (0, 0),
+    "dots": (2, 7),
+}
+_TRAINING_ALPHA: Final = (96, 255)
+_TRAINING_ALPHAS: Final = {"mask": (48, 128), "patch": (112, 208)}
+_TRAINING_DOTS: Final = (4, 16)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one mark looks.
+
+    `colour` is a name of `COLOURS`, or None for an unnamed `rgb`. `alpha` is 0..255. `width` is the factor of the
+    stroke width, the radius (point, dots) or the half-width (contour). The rest matters to one kind each: `grow` and
+    scales the ellipse about the box, `aspect` stretches the point, `bend` puts a vertex into the arrow's shaft,
+    `solid_head` fills its head, `dots` counts the dots.
+    """
+
+    kind: str
+    colour: str | None
+    rgb: RGB
+    alpha: int
+    width: float
+    grow: float = 1.2
+    aspect: float = 1.0
+    bend: bool = False
+    solid_head: bool = True
+    dots: int = 9
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn: MarkError with the value."""
+        check_kind(self.kind)
+        if not 0 <= self.alpha <= 255:
+            raise MarkError(f"alpha is {self.alpha}; it must lie in 0..255")
+        if any(not 0 <= c <= 255 for c in self.rgb):
+            raise MarkError(f"rgb is {self.rgb}; each channel must lie in 0..255")
+        if self.dots < 1:
+            raise MarkError(f"a mark of {self.dots} dots shows nothing; use at least 1")
+
+    def recoloured(self, colour: str) -> Style:
+        """The same style in another named colour; MarkError if the name is unknown."""
+        return replace(self, colour=colour, rgb=_rgb(colour))
+
+
+def _rgb(colour: str) -> RGB:
+    if colour not in COLOURS:
+        raise MarkError(f"unknown mark colour {colour!r}; use one of {', '.join(COLOURS)}")
+    return COLOURS[colour]
+
+
+def inference_style(kind: str = "rectangle", colour: str = "red") -> Style:
+    """The fixed style of `kind` used whenever nothing is random: at inference and in previews.
+
+    MarkError if the kind or the colour is unknown.
+    """
+    check_kind(kind)
+    return Style(
+        kind=kind,
+        colour=colour,
+        rgb=_rgb(colour),
+        alpha=_ALPHAS.get(kind, _STROKE_ALPHA),
+        width=_WIDTHS[kind],
+    )
+
+
+def training_style(
+    rng: np.random.Generator,
+    kinds: Sequence[str] = KINDS,
+    *,
+    colour: str | None = None,
+    unnamed: float = 0.5,
+) -> Style:
+    """A random style (ViP-LLaVA, visual_prompt_generator): kind uniform over `kinds`, alpha and width in its ranges.
+
+    The colour is `colour` if given; otherwise, with probability `unnamed`, a random RGB without a name, else one of
+    the nine named colours. MarkError if `kinds` is empty or holds an unknown kind.
+    """
+    if not kinds:
+        raise MarkError("no mark kind to choose from; give at least one of " + ", ".join(KINDS))
+    kind = check_kind(kinds[int(rng.integers(len(kinds)))])
+    rgb: RGB
+    if colour is None and rng.random() >= unnamed:
+        colour = list(COLOURS)[int(rng.integers(len(COLOURS)))]
+    if colour is None:
+        red, green, blue = (int(c) for c in rng.integers(0, 256, size=3))
+        rgb = (red, green, blue)
+    else:
+        rgb = _rgb(colour)
+    low, high = _TRAINING_ALPHAS.get(kind, _TRAINING_ALPHA)
+    thin, thick = _TRAINING_WIDTHS[kind]
+    return Style(
+        kind=kind,
+        colour=colour,
+        rgb=rgb,
+        alpha=int(rng.integers(low, high + 1)),
+        width=float(rng.integers(thin, thick + 1)),
+        grow=float(rng.uniform(1.0, 1.5)),
+        aspect=float(rng.uniform(0.5, 2.0)) if rng.random() < 0.5 else 1.0,
+        bend=bool(rng.random() < 0.5),
+        solid_head=bool(rng.random() < 0.5),
+        dots=int(rng.integers(_TRAINING_DOTS[0], _TRAINING_DOTS[1] + 1)),
+    )
+
+
+def training_styles(
+    rng: np.random.Generator, count: int, kinds: Sequence[str] = KINDS
+) -> tuple[Style, ...]:
+    """`count` random styles for one image, no two of which share kind and colour.
+
+    Kinds are drawn with replacement; marks of a kind that occurs more than once all get distinct named colours, a
+    kind that occurs once gets a named or an unnamed colour with even odds (ViP-LLaVA, visual_prompt_organizer).
+    MarkError if a kind would need more colours than there are names.
+    """
+    if not kinds:
+        raise MarkError("no mark kind to choose from; give at least one of " + ", ".join(KINDS))
+    if count > len(COLOURS) * len(set(kinds)):
+        raise MarkError(
+            f"{count} marks of {len(set(kinds))} kind(s) cannot all be told apart in one image; "
+            f"render at most {len(COLOURS)} regions per kind, or spread them over several images"
+        )
+    chosen: list[str] = []
+    while len(chosen) < count:
+        kind = kinds[int(rng.integers(len(kinds)))]
+        if chosen.count(kind) < len(COLOURS):
+            chosen.append(kind)
+    names = {kind: [str(c) for c in rng.permutation(list(COLOURS))] for kind in sorted(set(chosen))}
+    return tuple(
+        training_style(rng, (kind,), colour=names[kind].pop() if chosen.count(kind) > 1 else None)
+        for kind in chosen
+    )

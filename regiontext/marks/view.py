@@ -1,0 +1,211 @@
+"""From an image and its regions to what a model is shown: cropped, marked, scaled, with the words that name the marks.
+
+Training, inference and the preview all go through `render`. Knows nothing of questions, models or labeling configs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from regiontext.errors import MarkError
+from regiontext.evidence import evidence_line
+from regiontext.geometry import Box
+from regiontext.marks.choose import contrasting_colours
+from regiontext.marks.draw import draw
+from regiontext.marks.kinds import ANY_KIND, KINDS, check_kind
+from regiontext.marks.layout import Mark, lay_out
+from regiontext.marks.phrase import phrase
+from regiontext.marks.style import Style, inference_style, training_styles
+from regiontext.region import Region
+
+__all__ = ["SCOPES", "Rendered", "View", "crop_box", "render"]
+
+SCOPES: Final = ("whole", "crop", "both")
+
+
+@dataclass(frozen=True)
+class View:
+    """What of an image the model is shown, and how its regions are marked.
+
+    scope: "whole" image, a "crop" around the regions, or "both" (two pictures, in that order). kind: a mark kind, or
+    "any" (random with a generator, else rectangle). context: the crop grows by context * its side each way, as in
+    Describe Anything's focal crop. min_side: the crop's sides before that growth, px. max_side: larger pictures are
+    scaled down to it after the marks are drawn. evidence: whether facts from the geometry go with the question.
+    MarkError if a value is out of range.
+    """
+
+    scope: str = "whole"
+    kind: str = "rectangle"
+    context: float = 1.0
+    min_side: int = 48
+    max_side: int = 1024
+    evidence: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be shown."""
+        if self.scope not in SCOPES:
+            raise MarkError(f"unknown scope {self.scope!r}; use one of {', '.join(SCOPES)}")
+        if self.kind != ANY_KIND:
+            check_kind(self.kind)
+        if not (math.isfinite(self.context) and self.context >= 0):
+            raise MarkError(f"context is {self.context}; it must be 0 or more")
+        if self.min_side < 1 or self.max_side < 1:
+            raise MarkError(
+                f"min_side {self.min_side} and max_side {self.max_side} must be at least 1 px"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The view as JSON values; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> View:
+        """A view from JSON values; missing ones take their default, MarkError names unknown ones."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise MarkError(
+                f"unknown view settings {unknown}; known are {', '.join(sorted(known))}"
+            )
+        return cls(**values)
+
+    @property
+    def hash(self) -> str:
+        """sha256 hex of the settings; equal views have equal hashes."""
+        plain = self.to_dict() | {"context": float(self.context)}
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """What the model is shown: pictures (RGB), one phrase per region in order, evidence ("" if off).
+
+    `hash` is sha256 hex over the final pixels and the view's hash.
+    """
+
+    images: tuple[Image.Image, ...]
+    phrases: tuple[str, ...]
+    evidence: str
+    hash: str
+
+
+def render(
+    image: Image.Image,
+    regions: Sequence[Region],
+    view: View,
+    *,
+    rng: np.random.Generator | None = None,
+) -> Rendered:
+    """Draw `regions` on `image` as `view` says and name the marks.
+
+    image: RGB, the upright image on which the regions are (their `size` must be its size). Crops first, then draws
+    on the crop, so that mark sizes fit what is shown, then scales down. Without `rng` each region gets the fixed
+    inference style in a colour of its own that stands out from the pixels it covers; with it, a random training
+    style. Marks never share kind and colour. MarkError if there is no region, too many, or a size does not match.
+    """
+    _check(image, regions)
+    size = image.size
+    boxes: list[tuple[int, int, int, int]] = []
+    if view.scope in ("whole", "both"):
+        boxes.append((0, 0, *size))
+    if view.scope in ("crop", "both"):
+        boxes.append(crop_box(regions, size, context=view.context, min_side=view.min_side))
+    scenes = [_cut(image, regions, box) for box in boxes]
+    styles = _styles(scenes[-1], len(regions), view, rng)
+    images = tuple(
+        _fit(
+            Image.fromarray(
+                draw(
+                    pixels,
+                    [Mark(s, lay_out(r, s, rng=rng)) for r, s in zip(cut, styles, strict=True)],
+                )
+            ),
+            view.max_side,
+        )
+        for pixels, cut in scenes
+    )
+    return Rendered(
+        images=images,
+        phrases=tuple(phrase(style) for style in styles),
+        evidence=evidence_line(regions, size) if view.evidence else "",
+        hash=_hash(images, view),
+    )
+
+
+def crop_box(
+    regions: Sequence[Region], size: tuple[int, int], *, context: float = 1.0, min_side: int = 48
+) -> tuple[int, int, int, int]:
+    """The whole-pixel crop (x0, y0, x1, y1) around `regions` on an image of `size` (W, H).
+
+    The union of their boxes, its sides raised to `min_side` about the centre, then grown by context * side each way
+    and cut at the image (after Describe Anything's focal prompt, arXiv 2504.16072, section 3).
+    """
+    boxes = [region.box for region in regions]
+    x0, x1 = _grown(min(b[0] for b in boxes), max(b[2] for b in boxes), context, min_side, size[0])
+    y0, y1 = _grown(min(b[1] for b in boxes), max(b[3] for b in boxes), context, min_side, size[1])
+    return x0, y0, x1, y1
+
+
+def _grown(low: float, high: float, context: float, least: int, limit: int) -> tuple[int, int]:
+    side = max(high - low, float(least))
+    centre = (low + high) / 2
+    reach = side * (0.5 + context)
+    return max(0, math.floor(centre - reach)), min(limit, math.ceil(centre + reach))
+
+
+_Scene = tuple[np.ndarray[Any, np.dtype[np.uint8]], list[Region]]
+
+
+def _cut(image: Image.Image, regions: Sequence[Region], box: tuple[int, int, int, int]) -> _Scene:
+    if box == (0, 0, *image.size):
+        return np.asarray(image), list(regions)
+    whole: Box = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+    return np.asarray(image.crop(box)), [region.crop(whole) for region in regions]
+
+
+def _styles(
+    scene: _Scene, count: int, view: View, rng: np.random.Generator | None
+) -> tuple[Style, ...]:
+    if rng is not None:
+        return training_styles(rng, count, KINDS if view.kind == ANY_KIND else (view.kind,))
+    plain = inference_style("rectangle" if view.kind == ANY_KIND else view.kind)
+    pixels, regions = scene
+    colours = contrasting_colours(pixels, [lay_out(region, plain) for region in regions])
+    return tuple(plain.recoloured(colour) for colour in colours)
+
+
+def _fit(image: Image.Image, max_side: int) -> Image.Image:
+    longest = max(image.size)
+    if longest <= max_side:
+        return image
+    width, height = (max(1, round(side * max_side / longest)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _hash(images: Sequence[Image.Image], view: View) -> str:
+    digest = hashlib.sha256(view.hash.encode())
+    for image in images:
+        digest.update(repr(image.size).encode())
+        digest.update(image.tobytes())
+    return digest.hexdigest()
+
+
+def _check(image: Image.Image, regions: Sequence[Region]) -> None:
+    if not regions:
+        raise MarkError("no region to render; give at least one")
+    if image.mode != "RGB":
+        raise MarkError(f"the image has mode {image.mode}; load it with images.load_image (RGB)")
+    for region in regions:
+        if tuple(region.size) != image.size:
+            raise MarkError(
+                f"region {region.id!r} is on an image of {region.size[0]} x {region.size[1]}, "
+                f"this one is {image.size[0]} x {image.size[1]}; decode it with size= of this image"
+            )

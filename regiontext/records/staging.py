@@ -1,0 +1,69 @@
+"""Folders that appear complete or not at all.
+
+A dataset is written into a folder beside its place and renamed into it. Knows nothing of what is in
+it, except that a folder which holds a manifest of ours may be replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from regiontext.errors import RecordError
+
+__all__ = ["staged_folder", "write_text_durably"]
+
+
+def write_text_durably(path: Path, text: str) -> None:
+    """Write `text` (UTF-8) beside `path`, flush it to the disk and rename it into place."""
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _set_aside(out: Path) -> Path:
+    return out.with_name(f".{out.name}.previous")
+
+
+@contextmanager
+def staged_folder(out: Path, *, replaceable: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yield an empty folder beside `out`; when the block ends without error it becomes `out`.
+
+    An existing `out` is replaced if it is empty or `replaceable(out)` says so; otherwise
+    RecordError is raised before anything is written. If the block raises, `out` is left as it was.
+    A process killed between the two renames of a replacement leaves the old folder set aside beside
+    `out`; the next call puts it back first.
+    """
+    aside = _set_aside(out)
+    if aside.exists() and not out.exists():
+        aside.rename(out)
+    if out.exists():
+        if not out.is_dir():
+            raise RecordError(f"{out} is a file; name a folder that does not exist yet")
+        if any(out.iterdir()) and not replaceable(out):
+            raise RecordError(
+                f"{out} is not empty and was not written by this program; "
+                "name another folder, or empty this one"
+            )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
+    staging.mkdir()
+    try:
+        yield staging
+        if out.exists():
+            if aside.exists():
+                shutil.rmtree(aside)
+            out.rename(aside)
+        staging.rename(out)
+        if aside.exists():
+            shutil.rmtree(aside)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise

@@ -58,7 +58,9 @@ class Editor:
         smart.first.hover()
         choice = self.page.locator(f"button.lsf-tool_smart[aria-label={name}]:visible")
         choice.first.click()
-        expect(self.page.locator(f"button.lsf-tool_smart.lsf-tool_active[aria-label={name}]")).to_have_count(1)
+        expect(
+            self.page.locator(f"button.lsf-tool_smart.lsf-tool_active[aria-label={name}]")
+        ).to_have_count(1)
 
     def label(self, hotkey: str) -> None:
         """Choose a label by the number shown on it; with a region selected the key would relabel that one."""
@@ -127,7 +129,8 @@ class Editor:
     def submit(self) -> None:
         """Press Submit (or Update) and wait until Label Studio has stored the annotation."""
         with self.page.expect_response(
-            lambda r: "/annotations" in r.url and r.request.method in ("POST", "PATCH"), timeout=30_000
+            lambda r: "/annotations" in r.url and r.request.method in ("POST", "PATCH"),
+            timeout=30_000,
         ) as stored:
             self._submit_or_update.click()
         assert stored.value.ok, f"Label Studio answered {stored.value.status} to the submit"
@@ -163,4 +166,6 @@ class Editor:
         canvas = self.page.locator("canvas").first.bounding_box()
         assert canvas is not None, "the image is not on the page"
         width, height = self._image_size
-        return canvas["x"] + x * canvas["width"] / width, canvas["y"] + y * canvas["height"] / height
+        return canvas["x"] + x * canvas["width"] / width, canvas["y"] + y * canvas[
+            "height"
+        ] / height

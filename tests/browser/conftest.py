@@ -1,0 +1,71 @@
+"""A running regiontext and a headless Chromium, shared by the browser tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.editor import Editor, sign_in
+from tests.browser.stack import Stack, running_stack
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with running_stack(tmp_path_factory.mktemp("up") / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+    assert path, "no Chromium found: apt-get install chromium"
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser, stack: Stack, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A signed-in page; what it showed at the end of a test is kept in test-artifacts/."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    opened = context.new_page()
+    sign_in(opened, stack.url, stack.email, stack.password)
+    yield opened
+    folder = Path("test-artifacts")
+    folder.mkdir(exist_ok=True)
+    opened.screenshot(path=folder / f"{request.node.name}.png")
+    context.close()
+
+
+@pytest.fixture
+def editor(page: Page, stack: Stack) -> Editor:
+    return Editor(page, stack.url, stack.project)
+
+
+@pytest.fixture
+def picture() -> Callable[[Editor, str], None]:
+    """`picture(editor, "draw")` keeps a screenshot for the docs, where REGIONTEXT_SCREENSHOTS says."""
+
+    def keep(editor: Editor, name: str) -> None:
+        if folder := os.environ.get("REGIONTEXT_SCREENSHOTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            editor.screenshot(str(Path(folder) / f"{name}.png"))
+
+    return keep

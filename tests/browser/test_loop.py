@@ -1,0 +1,104 @@
+"""The product in one test: draw, read the caption, correct it, teach, and see the new word come back."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from itertools import islice
+
+import httpx
+import pytest
+from playwright.sync_api import Page
+from sqlalchemy import select
+
+from backend.store import open_store
+from backend.store.models import OutcomeRow
+from tests.browser.editor import Editor
+from tests.browser.scenes import SIZE, SceneTask, add_task, scenes
+from tests.browser.stack import Stack
+from tests.browser.teaching import teach
+
+pytestmark = [pytest.mark.browser, pytest.mark.label_studio, pytest.mark.model]
+
+WORD = "marble"
+LESSONS = 60
+
+
+@pytest.mark.timeout(480)
+def test_a_corrected_word_is_learnt_and_comes_back(
+    stack: Stack, page: Page, editor: Editor, picture: Callable[[Editor, str], None]
+) -> None:
+    lesson, *exam = _assisted(seed=11, count=4)
+
+    with stack.api() as api:
+        task = add_task(api, stack.project, lesson)
+    before = _draw_first_object(editor, task, lesson)
+    assert before and WORD not in before
+    picture(editor, "draw")
+
+    truth = lesson.objects[0].thing.caption
+    assert WORD in truth
+    editor.rewrite(0, truth)
+    picture(editor, "correct")
+    editor.submit()
+
+    outcome = _wait_for_outcome(stack, task, "caption")
+    assert outcome.outcome == "edited"
+    assert (outcome.suggested, outcome.final) == ([before], [truth])
+
+    with stack.api() as api:
+        teach(api, stack, seed=12, count=LESSONS, material=WORD)
+    assert re.search(r"\d", stack.run("collect", "--project", str(stack.project)))
+    report = stack.run("finetune", "--project", str(stack.project), seconds=330)
+    print(report)
+    assert re.search(r"\bpromoted\b", report), report
+
+    with stack.api() as api:
+        tasks = [add_task(api, stack.project, scene) for scene in exam]
+        version = _served_version(api, stack)
+    captions = [
+        _draw_first_object(editor, task, scene) for task, scene in zip(tasks, exam, strict=True)
+    ]
+    picture(editor, "learnt")
+    print("captions after fine-tuning:", captions)
+    assert sum(WORD in caption for caption in captions) >= 2, captions
+    assert "@base+" not in version, version
+
+
+def _assisted(seed: int, count: int) -> list[SceneTask]:
+    """Scenes with the new material whose images are pre-filled, by their own hash."""
+    wanted = (scene for scene in scenes(seed, {"material": WORD}) if scene.arm == "assist")
+    return list(islice(wanted, count))
+
+
+def _draw_first_object(editor: Editor, task: int, scene: SceneTask) -> str:
+    editor.open(task, SIZE)
+    editor.auto_annotation()
+    editor.smart_tool("rectangle-tool")
+    editor.drag(scene.objects[0].box)
+    (caption,) = editor.wait_for_captions(1)
+    return caption
+
+
+def _wait_for_outcome(stack: Stack, task: int, field: str, seconds: float = 15) -> OutcomeRow:
+    store = open_store(f"sqlite:///{stack.data_dir / 'regiontext.db'}")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with store.session() as session:
+            rows = session.scalars(
+                select(OutcomeRow).where(OutcomeRow.task == task, OutcomeRow.field == field)
+            ).all()
+        if rows:
+            (row,) = rows
+            return row
+        time.sleep(0.2)
+    raise AssertionError(f"no outcome of task {task} reached the store in {seconds} s")
+
+
+def _served_version(api: httpx.Client, stack: Stack) -> str:
+    """The model version that Label Studio itself knows the backend by."""
+    (backend,) = api.get("/api/ml", params={"project": stack.project}).json()
+    answer = api.get(f"/api/ml/{backend['id']}")
+    answer.raise_for_status()
+    return str(answer.json()["model_version"])

@@ -1,6 +1,8 @@
-"""Evidence: facts computed from the geometry of regions, as text for the model, and as predicates between two regions.
+"""Evidence: facts computed from the geometry of regions, as text for the model, and as predicates
+between two regions.
 
-Knows nothing of pixels' colours, marks or questions. Sides are the viewer's: left is towards x = 0, above towards y = 0.
+Knows nothing of pixels' colours, marks or questions. Sides are the viewer's: left is towards x = 0,
+above towards y = 0.
 """
 
 from __future__ import annotations
@@ -39,10 +41,12 @@ _PLACES: Final = (
 
 
 def evidence_line(regions: Sequence[Region], size: tuple[int, int]) -> str:
-    """How much of the image of `size` (W, H) each region covers, and where; for two also how they lie to each other.
+    """How much of the image of `size` (W, H) each region covers, and where; for two also how they
+    lie to each other.
 
-    One region: "The region covers 4 % of the image, at the upper left." More: one clause each, "The first region
-    …"; exactly two also: "The first is left of and larger than the second." "" without regions.
+    One region: "The region covers 4 % of the image, at the upper left." More: one clause each, "The
+    first region …"; exactly two also: "The first is left of and larger than the second." "" without
+    regions.
     """
     if not regions:
         return ""
@@ -61,9 +65,10 @@ def evidence_line(regions: Sequence[Region], size: tuple[int, int]) -> str:
 def spatial(a: Region, b: Region) -> tuple[str, ...]:
     """What holds of `a` towards `b` (same image), in the order of PREDICATES.
 
-    inside / contains: at least 90 % of the smaller one's pixels belong to the larger one. overlapping: neither, but
-    more than 2 % of the smaller one is shared. left of, right of, above, below: each one's centre lies beyond the
-    other's edge. larger / smaller than: at least 1.5 times the area, or at most that share of it.
+    inside / contains: at least 90 % of the smaller one's pixels belong to the larger one.
+    overlapping: neither, but more than 2 % of the smaller one is shared. left of, right of, above,
+    below: each one's centre lies beyond the other's edge. larger / smaller than: at least 1.5 times
+    the area, or at most that share of it.
     """
     shared = _shared(a, b)
     least = min(a.area, b.area)

@@ -1,4 +1,5 @@
-"""Which colours the marks of one image get at inference: distinct, and seen against the pixels they cover.
+"""Which colours the marks of one image get at inference: distinct, and seen against the pixels they
+cover.
 
 Knows nothing of regions or randomness; the same pixels and layouts give the same colours.
 """
@@ -18,7 +19,8 @@ from regiontext.marks.layout import Layout
 
 __all__ = ["contrasting_colours"]
 
-# Neighbours in this order look unlike each other, so that two marks in one image are told apart at a glance.
+# Neighbours in this order look unlike each other, so that two marks in one image are told apart at
+# a glance.
 _PREFERRED: Final = (
     "red", "blue", "lime", "yellow", "fuchsia", "aqua", "orange", "purple", "gold",
 )  # fmt: skip
@@ -29,9 +31,9 @@ _SAMPLES: Final = 400
 def contrasting_colours(image: NDArray[np.uint8], layouts: Sequence[Layout]) -> tuple[str, ...]:
     """One named colour per layout, all different, for marks on uint8[H, W, 3] `image`.
 
-    For each mark in turn: the first colour of a fixed order that is clearly unlike the pixels under the mark (nine
-    in ten of them at least 160 away in RGB) and unlike the colours already given; if none is, the one that is farthest.
-    MarkError when there are more layouts than colours.
+    For each mark in turn: the first colour of a fixed order that is clearly unlike the pixels under
+    the mark (nine in ten of them at least 160 away in RGB) and unlike the colours already given; if
+    none is, the one that is farthest. MarkError when there are more layouts than colours.
     """
     if len(layouts) > len(COLOURS):
         raise MarkError(

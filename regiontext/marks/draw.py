@@ -1,8 +1,9 @@
 """Drawing marks: which pixels a layout covers, and blending a colour over exactly those.
 
-Reproduces ViP-LLaVA's blender (a transparent layer per mark, drawn with Pillow, composited): the layer never
-accumulates, so strokes of one mark that overlap keep one opacity, while a later mark does paint over an earlier one.
-Only the mark's bounding box is touched. Knows nothing of regions or of how a layout came to be.
+Reproduces ViP-LLaVA's blender (a transparent layer per mark, drawn with Pillow, composited): the
+layer never accumulates, so strokes of one mark that overlap keep one opacity, while a later mark
+does paint over an earlier one. Only the mark's bounding box is touched. Knows nothing of regions or
+of how a layout came to be.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ Coverage = tuple[NDArray[np.bool_], tuple[int, int]]
 def draw(image: Pixels, marks: Iterable[Mark]) -> Pixels:
     """A new uint8[H, W, 3] image with `marks` blended over `image` in their order.
 
-    Every covered channel becomes floor((colour * alpha + pixel * (255 - alpha)) / 255 + 1/2). The same input gives
-    the same bytes. MarkError if `image` is not uint8[H, W, 3].
+    Every covered channel becomes floor((colour * alpha + pixel * (255 - alpha)) / 255 + 1/2). The
+    same input gives the same bytes. MarkError if `image` is not uint8[H, W, 3].
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise MarkError(
-            f"cannot draw on an array of {image.dtype}{list(image.shape)}; give uint8[H, W, 3] (RGB)"
+            f"cannot draw on {image.dtype}{list(image.shape)}; give uint8[H, W, 3] (RGB)"
         )
     drawn = image.copy()
     size = (image.shape[1], image.shape[0])
@@ -46,15 +47,16 @@ def draw(image: Pixels, marks: Iterable[Mark]) -> Pixels:
 def coverage(layout: Layout, size: tuple[int, int]) -> Coverage:
     """The pixels that `layout` covers on an image of `size` (W, H).
 
-    Returns bool[h, w], cut to the layout's bounding box within the image, and the (x, y) of its first pixel. The
-    array is empty (0 pixels) when the layout lies wholly outside.
+    Returns bool[h, w], cut to the layout's bounding box within the image, and the (x, y) of its
+    first pixel. The array is empty (0 pixels) when the layout lies wholly outside.
     """
     x0, y0, x1, y1 = layout.bounds
     left, top = max(0, math.floor(x0) - 1), max(0, math.floor(y0) - 1)
     right, bottom = min(size[0], math.ceil(x1) + 2), min(size[1], math.ceil(y1) + 2)
     if right <= left or bottom <= top:
         return np.zeros((0, 0), dtype=bool), (0, 0)
-    # A canvas that starts at an integer keeps Pillow's truncation of coordinates what it is on the whole image.
+    # A canvas that starts at an integer keeps Pillow's truncation of coordinates what it is on the
+    # whole image.
     canvas = Image.new("L", (right - left, bottom - top))
     pen = ImageDraw.Draw(canvas)
     for part in layout.parts:

@@ -1,8 +1,9 @@
 """The vocabulary of marks: which kinds and colours exist, and how text names them.
 
-Knows nothing of regions, images or randomness. The first eight kinds and the nine colours are those of ViP-LLaVA
-(arXiv 2312.00784, visual prompt table); `patch` and `dots` are this project's reading of EAGLE (arXiv 2409.16723:
-coloured patches, geometry-agnostic points), whose exact sizes were never published.
+Knows nothing of regions, images or randomness. The first eight kinds and the nine colours are those
+of ViP-LLaVA (arXiv 2312.00784, visual prompt table); `patch` and `dots` are this project's reading
+of EAGLE (arXiv 2409.16723: coloured patches, geometry-agnostic points), whose exact sizes were
+never published.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """From a region and a style to concrete vertices and widths in pixels.
 
-Without a generator every choice is fixed, so that the same region always carries the same mark; with one, vertices
-are drawn as ViP-LLaVA's prompt generator draws them in training (arXiv 2312.00784). Every pixel size is a factor times
-s = max(W, H) / 336, truncated, at least 1. Knows nothing of pixels' colours; it draws nothing.
+Without a generator every choice is fixed, so that the same region always carries the same mark;
+with one, vertices are drawn as ViP-LLaVA's prompt generator draws them in training (arXiv
+2312.00784). Every pixel size is a factor times s = max(W, H) / 336, truncated, at least 1. Knows
+nothing of pixels' colours; it draws nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ __all__ = ["Layout", "Mark", "bezier", "lay_out", "scale_of", "scaled"]
 _ANCHOR: Final = 336
 _ARROW_LENGTH: Final = 50.0
 _ARROW_HEAD: Final = 6.0
-_ARROW_WING: Final = math.pi / 3
+# Sixty degrees clockwise as seen (y down).
+_WING_TURN: Final = np.array([[0.5, -math.sqrt(0.75)], [math.sqrt(0.75), 0.5]])
 _WIDEST_ANGLE: Final = math.radians(150)
 _SAMPLES: Final = 1000
 
@@ -77,19 +79,23 @@ def scaled(factor: float, size: tuple[int, int]) -> int:
 
 
 def bezier(control: Points, samples: int) -> Points:
-    """The cubic Bezier curve through float64[4, 2] control points at `samples` equally spaced t in 0..1."""
+    """The cubic Bezier curve through float64[4, 2] control points at `samples` equally spaced t in
+    0..1.
+    """
     t = np.linspace(0.0, 1.0, samples)[:, None]
     u = 1.0 - t
     a, b, c, d = control
-    curve: Points = u**3 * a + 3 * u**2 * t * b + 3 * u * t**2 * c + t**3 * d
+    # Products, not powers: a power's last bit differs between machines, and so would the pixels.
+    curve: Points = u * u * u * a + 3 * (u * u) * t * b + 3 * u * (t * t) * c + t * t * t * d
     return curve
 
 
 def lay_out(region: Region, style: Style, *, rng: np.random.Generator | None = None) -> Layout:
     """Where the mark of `style` on `region` runs, in pixels of an image of `region.size`.
 
-    Deterministic without `rng`. Point, triangle, scribble, arrow and dots aim at the region's own pixels, so they
-    need no polygons and never miss a ring or a crescent; mask, contour and patch keep its holes.
+    Deterministic without `rng`. Point, triangle, scribble, arrow and dots aim at the region's own
+    pixels, so they need no polygons and never miss a ring or a crescent; mask, contour and patch
+    keep its holes.
     """
     return Layout(_LAYOUTS[style.kind](_Place(region), style, rng))
 
@@ -216,7 +222,9 @@ def _scribble(place: _Place, style: Style, rng: _Rng) -> tuple[Part, ...]:
 
 
 def _zigzag(pixels: NDArray[np.bool_]) -> Points:
-    """Four foreground points along the longer side, alternately on either flank: an S through the region."""
+    """Four foreground points along the longer side, alternately on either flank: an S through the
+    region.
+    """
     along_x = pixels.shape[1] >= pixels.shape[0]
     grid = pixels if along_x else pixels.T
     columns = np.flatnonzero(grid.any(axis=0))
@@ -236,7 +244,8 @@ def _mask(place: _Place, style: Style, rng: _Rng) -> tuple[Part, ...]:
 def _contour(place: _Place, style: Style, rng: _Rng) -> tuple[Part, ...]:
     half = scaled(style.width, place.size)
     rings = place.region.polygons
-    # A vertex far outside costs Pillow a walk to it, pixel by pixel; the raster has no such trouble.
+    # A vertex far outside costs Pillow a walk to it, pixel by pixel; the raster has no such
+    # trouble.
     reach = 2 * max(place.size)
     if rings and place.region.raster is None and all(np.abs(r).max() <= reach for r in rings):
         return (Rings(rings, half),)
@@ -266,7 +275,7 @@ def _arrow(place: _Place, style: Style, rng: _Rng) -> tuple[Part, ...]:
     if rng is None:
         tip = np.array(place.anchor())
         length = float(longest)
-        theta = _roomiest_angle(tip, length, place.size)
+        direction = _roomiest_diagonal(tip, length, place.size)
         head = max(0.25 * length, int(_ARROW_HEAD * s))
     else:
         x0, y0, x1, y1 = place.box
@@ -275,36 +284,35 @@ def _arrow(place: _Place, style: Style, rng: _Rng) -> tuple[Part, ...]:
         shortest = 0.8 * min(width, height)
         length = float(shortest + rng.random() * (longest - shortest))
         theta = float(rng.uniform(0, 2 * math.pi))
+        direction = np.array([math.cos(theta), math.sin(theta)])
         head = max(float(rng.uniform(0.2, 0.5)) * length, int(_ARROW_HEAD * s))
-    direction = np.array([math.cos(theta), math.sin(theta)])
     tail = tip + (length - head) * direction
     shaft = [tip, tail]
     if style.bend and rng is not None:
         shaft.insert(1, (tip + tail) / 2 + rng.uniform(-5, 5, size=2) * int(s))
-    wings = [
-        tip + head * np.array([math.cos(theta + side), math.sin(theta + side)])
-        for side in (-_ARROW_WING, _ARROW_WING)
-    ]
+    wings = [tip + head * (turn @ direction) for turn in (_WING_TURN.T, _WING_TURN)]
     corners = np.array([wings[0], tip, wings[1]])
     stroke = scaled(style.width, place.size)
     point: Part = Polygon(corners) if style.solid_head else Path(corners, stroke)
     return Path(np.array(shaft), stroke), point
 
 
-def _roomiest_angle(tip: NDArray[np.float64], length: float, size: tuple[int, int]) -> float:
-    """The diagonal along which the arrow's tail stays farthest from the image's border."""
+def _roomiest_diagonal(tip: Points, length: float, size: tuple[int, int]) -> Points:
+    """The diagonal unit vector along which the arrow's tail stays farthest from the border."""
 
-    def room(theta: float) -> float:
-        x = float(tip[0]) + length * math.cos(theta)
-        y = float(tip[1]) + length * math.sin(theta)
-        return round(min(x, y, size[0] - x, size[1] - y), 3)
+    def room(direction: Points) -> float:
+        x, y = tip + length * direction
+        return round(float(min(x, y, size[0] - x, size[1] - y)), 3)
 
-    diagonals = [math.radians(degrees) for degrees in (225, 315, 45, 135)]
-    return max(diagonals, key=room)
+    side = math.sqrt(0.5)
+    diagonals = [np.array([x, y]) for x, y in ((-side, -side), (side, -side), (side, side))]
+    return max([*diagonals, np.array([-side, side])], key=room)
 
 
 def _dots(place: _Place, style: Style, rng: _Rng) -> tuple[Part, ...]:
-    """Geometry-agnostic points: equal discs spread over the foreground, whatever the region's shape was."""
+    """Geometry-agnostic points: equal discs spread over the foreground, whatever the region's shape
+    was.
+    """
     radius = scaled(style.width, place.size)
     pixels = place.pixels
     # Dots keep clear of the border while there is anything left to put them on.

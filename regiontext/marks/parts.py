@@ -1,8 +1,8 @@
 """The few primitives every mark is made of, with concrete coordinates.
 
-A layout is a tuple of parts and drawing knows nothing else. Coordinates are pixels of the image drawn on, x right,
-y down, floats allowed (truncated towards zero when drawn), box corners inclusive on both sides. Knows nothing of
-regions, kinds, colours or randomness.
+A layout is a tuple of parts and drawing knows nothing else. Coordinates are pixels of the image
+drawn on, x right, y down, floats allowed (truncated towards zero when drawn), box corners inclusive
+on both sides. Knows nothing of regions, kinds, colours or randomness.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Rectangle:
 
 @dataclass(frozen=True, eq=False)
 class Oval:
-    """The ellipse inscribed in `box`: an inward outline of `width` px, or filled when `width` is 0."""
+    """The ellipse inscribed in `box`: an inward outline of `width` px, or filled if that is 0."""
 
     box: Bounds
     width: int = 0
@@ -78,7 +78,9 @@ class Polygon:
 
 @dataclass(frozen=True, eq=False)
 class Rings:
-    """Closed outlines about `2 * half_width + 1` px thick: a 1 px outline at every integer shift up to half_width."""
+    """Closed outlines about `2 * half_width + 1` px thick: a 1 px outline at every integer shift up
+    to half_width.
+    """
 
     rings: tuple[Points, ...]
     half_width: int

@@ -13,7 +13,9 @@ __all__ = ["phrase"]
 
 
 def phrase(mark: Mark | Style) -> str:
-    """The words that name `mark`, to follow "the object"; without the colour when the colour has no name."""
+    """The words that name `mark`, to follow "the object"; without the colour when the colour has no
+    name.
+    """
     style = mark.style if isinstance(mark, Mark) else mark
     words = [PREPOSITIONS[style.kind], "the", style.colour or "", NOUNS[style.kind]]
     return " ".join(word for word in words if word)

@@ -1,7 +1,7 @@
 """Points inside a mask: the one deepest inside, well-spread ones, random ones.
 
-Knows nothing of marks. Every function takes `mask` bool[H, W] with at least one true pixel and returns float64 x, y in
-pixels of that mask; pixel centres are at integer + 0.5.
+Knows nothing of marks. Every function takes `mask` bool[H, W] with at least one true pixel and
+returns float64 x, y in pixels of that mask; pixel centres are at integer + 0.5.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ _WORKING_POINTS = 600
 
 
 def shrink(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """`mask` without the pixels that touch its outside by an edge; what lies beyond the array is outside."""
+    """`mask` without the pixels that touch its outside by an edge; what lies beyond the array is
+    outside.
+    """
     padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), dtype=bool)
     padded[1:-1, 1:-1] = mask
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
@@ -26,10 +28,11 @@ def shrink(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def deepest_point(mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """A pixel centre deep inside: the last to survive erosion, nearest to the centroid among those that tie.
+    """A pixel centre deep inside: the last to survive erosion, nearest to the centroid among those
+    that tie.
 
-    Masks with a side above 64 px are thinned to every n-th pixel first, so the point is inside but only about
-    the deepest.
+    Masks with a side above 64 px are thinned to every n-th pixel first, so the point is inside but
+    only about the deepest.
     """
     step = max(1, -(-max(mask.shape) // _WORKING_SIDE))
     small = mask[step // 2 :: step, step // 2 :: step]
@@ -51,10 +54,11 @@ def deepest_point(mask: NDArray[np.bool_]) -> tuple[float, float]:
 def farthest_points(
     mask: NDArray[np.bool_], count: int, *, rng: np.random.Generator | None = None
 ) -> Points:
-    """`count` foreground pixel centres by farthest-point sampling, [count, 2]; fewer if the mask has fewer pixels.
+    """`count` foreground pixel centres by farthest-point sampling, [count, 2]; fewer if the mask
+    has fewer pixels.
 
-    Starts from the pixel nearest to the centroid, or from a random one with `rng`. At most 600 evenly strided
-    pixels are candidates, so that the cost does not grow with the region.
+    Starts from the pixel nearest to the centroid, or from a random one with `rng`. At most 600
+    evenly strided pixels are candidates, so that the cost does not grow with the region.
     """
     flat = np.flatnonzero(mask)
     if flat.size > _WORKING_POINTS:

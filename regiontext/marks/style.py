@@ -1,8 +1,9 @@
-"""What a mark looks like apart from where it is: kind, colour, opacity, sizes, and how they are chosen.
+"""How a mark looks, wherever it is: kind, colour, opacity, sizes, and how they are chosen.
 
-Knows nothing of regions, images or vertices. Sizes are factors: a layout multiplies them by s = max(W, H) / 336 (the
-CLIP crop height of ViP-LLaVA) and truncates, with a floor of one pixel. Training ranges are those of ViP-LLaVA's prompt
-generator; the inference style is one fixed, legible point inside them.
+Knows nothing of regions, images or vertices. Sizes are factors: a layout multiplies them by s =
+max(W, H) / 336 (the CLIP crop height of ViP-LLaVA) and truncates, with a floor of one pixel.
+Training ranges are those of ViP-LLaVA's prompt generator; the inference style is one fixed, legible
+point inside them.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from regiontext.marks.kinds import COLOURS, KINDS, RGB, check_kind
 
 __all__ = ["Style", "inference_style", "training_style", "training_styles"]
 
-# Inference: strokes nearly opaque so that the colour named in the text is the colour seen, fills translucent so that
-# the object stays visible underneath. Stroke, radius and half-width factors stay within the training ranges below.
+# Inference: strokes nearly opaque so that the colour named in the text is the colour seen, fills
+# translucent so that the object stays visible underneath. Stroke, radius and half-width factors
+# stay within the training ranges below.
 _STROKE_ALPHA: Final = 230
 _ALPHAS: Final = {"mask": 112, "patch": 160}
 _WIDTHS: Final = {
@@ -35,7 +37,8 @@ _WIDTHS: Final = {
     "dots": 4.0,
 }
 
-# Training: inclusive integer ranges of the width factor (radius for point and dots, half-width for contour).
+# Training: inclusive integer ranges of the width factor (radius for point and dots, half-width for
+# contour).
 _TRAINING_WIDTHS: Final = {
     "rectangle": (2, 8),
     "ellipse": (2, 8),
@@ -57,10 +60,11 @@ _TRAINING_DOTS: Final = (4, 16)
 class Style:
     """How one mark looks.
 
-    `colour` is a name of `COLOURS`, or None for an unnamed `rgb`. `alpha` is 0..255. `width` is the factor of the
-    stroke width, the radius (point, dots) or the half-width (contour). The rest matters to one kind each: `grow` and
-    scales the ellipse about the box, `aspect` stretches the point, `bend` puts a vertex into the arrow's shaft,
-    `solid_head` fills its head, `dots` counts the dots.
+    `colour` is a name of `COLOURS`, or None for an unnamed `rgb`. `alpha` is 0..255. `width` is the
+    factor of the stroke width, the radius (point, dots) or the half-width (contour). The rest
+    matters to one kind each: `grow` scales the ellipse about the box, `aspect` stretches the
+    point, `bend` puts a vertex into the arrow's shaft, `solid_head` fills its head, `dots` counts
+    the dots.
     """
 
     kind: str
@@ -117,10 +121,12 @@ def training_style(
     colour: str | None = None,
     unnamed: float = 0.5,
 ) -> Style:
-    """A random style (ViP-LLaVA, visual_prompt_generator): kind uniform over `kinds`, alpha and width in its ranges.
+    """A random style (ViP-LLaVA, visual_prompt_generator): kind uniform over `kinds`, alpha and
+    width in its ranges.
 
-    The colour is `colour` if given; otherwise, with probability `unnamed`, a random RGB without a name, else one of
-    the nine named colours. MarkError if `kinds` is empty or holds an unknown kind.
+    The colour is `colour` if given; otherwise, with probability `unnamed`, a random RGB without a
+    name, else one of the nine named colours. MarkError if `kinds` is empty or holds an unknown
+    kind.
     """
     if not kinds:
         raise MarkError("no mark kind to choose from; give at least one of " + ", ".join(KINDS))
@@ -154,9 +160,10 @@ def training_styles(
 ) -> tuple[Style, ...]:
     """`count` random styles for one image, no two of which share kind and colour.
 
-    Kinds are drawn with replacement; marks of a kind that occurs more than once all get distinct named colours, a
-    kind that occurs once gets a named or an unnamed colour with even odds (ViP-LLaVA, visual_prompt_organizer).
-    MarkError if a kind would need more colours than there are names.
+    Kinds are drawn with replacement; marks of a kind that occurs more than once all get distinct
+    named colours, a kind that occurs once gets a named or an unnamed colour with even odds
+    (ViP-LLaVA, visual_prompt_organizer). MarkError if a kind would need more colours than there are
+    names.
     """
     if not kinds:
         raise MarkError("no mark kind to choose from; give at least one of " + ", ".join(KINDS))

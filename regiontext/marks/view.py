@@ -1,6 +1,7 @@
-"""From an image and its regions to what a model is shown: cropped, marked, scaled, with the words that name the marks.
+"""From an image and its regions to what a model is shown: pictures, and words that name the marks.
 
-Training, inference and the preview all go through `render`. Knows nothing of questions, models or labeling configs.
+Training, inference and the preview all go through `render`. Knows nothing of questions, models or
+labeling configs.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ SCOPES: Final = ("whole", "crop", "both")
 class View:
     """What of an image the model is shown, and how its regions are marked.
 
-    scope: "whole" image, a "crop" around the regions, or "both" (two pictures, in that order). kind: a mark kind, or
-    "any" (random with a generator, else rectangle). context: the crop grows by context * its side each way, as in
-    Describe Anything's focal crop. min_side: the crop's sides before that growth, px. max_side: larger pictures are
-    scaled down to it after the marks are drawn. evidence: whether facts from the geometry go with the question.
-    MarkError if a value is out of range.
+    scope: "whole" image, a "crop" around the regions, or "both" (two pictures, in that order).
+    kind: a mark kind, or "any" (random with a generator, else rectangle). context: the crop grows
+    by context * its side each way, as in Describe Anything's focal crop. min_side: the crop's sides
+    before that growth, px. max_side: larger pictures are scaled down to it after the marks are
+    drawn. evidence: whether facts from the geometry go with the question. MarkError if a value is
+    out of range.
     """
 
     scope: str = "whole"
@@ -68,13 +70,11 @@ class View:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> View:
-        """A view from JSON values; missing ones take their default, MarkError names unknown ones."""
+        """A view from JSON values; missing ones take the default; MarkError if unknown."""
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise MarkError(
-                f"unknown view settings {unknown}; known are {', '.join(sorted(known))}"
-            )
+            raise MarkError(f"unknown view settings {unknown}; known are {sorted(known)}")
         return cls(**values)
 
     @property
@@ -86,9 +86,10 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """What the model is shown: pictures (RGB), one phrase per region in order, evidence ("" if off).
+    """What the model is shown.
 
-    `hash` is sha256 hex over the final pixels and the view's hash.
+    images: RGB. phrases: one per region, in order. evidence: "" if the view has it off. hash:
+    sha256 hex over the final pixels and the view's hash.
     """
 
     images: tuple[Image.Image, ...]
@@ -106,10 +107,11 @@ def render(
 ) -> Rendered:
     """Draw `regions` on `image` as `view` says and name the marks.
 
-    image: RGB, the upright image on which the regions are (their `size` must be its size). Crops first, then draws
-    on the crop, so that mark sizes fit what is shown, then scales down. Without `rng` each region gets the fixed
-    inference style in a colour of its own that stands out from the pixels it covers; with it, a random training
-    style. Marks never share kind and colour. MarkError if there is no region, too many, or a size does not match.
+    image: RGB, the upright image on which the regions are (their `size` must be its size). Crops
+    first, then draws on the crop, so that mark sizes fit what is shown, then scales down. Without
+    `rng` each region gets the fixed inference style in a colour of its own that stands out from the
+    pixels it covers; with it, a random training style. Marks never share kind and colour. MarkError
+    if there is no region, too many, or a size does not match.
     """
     _check(image, regions)
     size = image.size
@@ -145,8 +147,9 @@ def crop_box(
 ) -> tuple[int, int, int, int]:
     """The whole-pixel crop (x0, y0, x1, y1) around `regions` on an image of `size` (W, H).
 
-    The union of their boxes, its sides raised to `min_side` about the centre, then grown by context * side each way
-    and cut at the image (after Describe Anything's focal prompt, arXiv 2504.16072, section 3).
+    The union of their boxes, its sides raised to `min_side` about the centre, then grown by
+    `context` times the side each way and cut at the image (after the focal crop of Describe
+    Anything, arXiv 2504.16072, whose values are 48 and 1).
     """
     boxes = [region.box for region in regions]
     x0, x1 = _grown(min(b[0] for b in boxes), max(b[2] for b in boxes), context, min_side, size[0])
@@ -187,7 +190,7 @@ def _fit(image: Image.Image, max_side: int) -> Image.Image:
     if longest <= max_side:
         return image
     width, height = (max(1, round(side * max_side / longest)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _hash(images: Sequence[Image.Image], view: View) -> str:

@@ -1,4 +1,5 @@
-"""The text sent to the model: the question with the marks' phrases in place, the evidence, the options.
+"""The text sent to the model: the question with the marks' phrases in place, the evidence, the
+options.
 
 Knows nothing of how the picture was rendered or which model reads it.
 """
@@ -17,7 +18,9 @@ CHOOSE: Final = "Choose one: {options}."
 
 
 class Shown(Protocol):
-    """What a prompt needs of a rendered view: a phrase per region, in the question's order, and evidence or ""."""
+    """What a prompt needs of a rendered view: a phrase per region, in the question's order, and
+    evidence or "".
+    """
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -31,7 +34,8 @@ class Shown(Protocol):
 
 
 def prompt(question: Question, rendered: Shown) -> str:
-    """The words of `question` about what `rendered` shows, on one line: question, evidence, then the options.
+    """The words of `question` about what `rendered` shows, on one line: question, evidence, then
+    the options.
 
     QuestionError when the number of phrases is not the number of regions that the wording names.
     """

@@ -23,9 +23,10 @@ PLACES: Final = (("{mark}",), ("{subject}", "{object}"))
 class Question:
     """What is asked to fill `field`.
 
-    wording: text with {mark} (one region) or {subject} and {object} (an ordered pair), to be replaced by the phrases
-    of the marks. options: the only answers allowed when kind is "closed", in the labeling config's order; empty when
-    "open". region_ids: one region, or subject and object. QuestionError when these do not fit together.
+    wording: text with {mark} (one region) or {subject} and {object} (an ordered pair), to be
+    replaced by the phrases of the marks. options: the only answers allowed when kind is "closed",
+    in the labeling config's order; empty when "open". region_ids: one region, or subject and
+    object. QuestionError when these do not fit together.
     """
 
     field: str
@@ -53,7 +54,9 @@ class Question:
     @property
     def pair(self) -> bool:
         """Whether it is about an ordered pair of regions."""
-        return len(self.region_ids) == 2 or "{subject}" in self.wording
+        if self.region_ids:
+            return len(self.region_ids) == 2
+        return "{mark}" not in self.wording
 
     @property
     def hash(self) -> str:

@@ -1,7 +1,7 @@
 """The questions that a labeling config asks: of each region, and of each ordered pair of regions.
 
-Knows nothing of images, marks or models. Whatever changes a wording or an option here changes `questions_hash`, and
-with it the model version that Label Studio sees.
+Knows nothing of images, marks or models. Whatever changes a wording or an option here changes
+`questions_hash`, and with it the model version that Label Studio sees.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 RELATIONS: Final = "relations"
-"""The field that closed relation questions fill: the config's Relations tag, which has no name of its own."""
+"""The field of closed relation questions: the config's Relations tag, which has no name."""
 
 _CAPTION_WORDS: Final = {"caption", "captions", "captioning", "description", "describe", "desc"}
 _TEXT_WORDS: Final = {"text", "sentence"}
@@ -69,7 +69,9 @@ def wording_key(field: Field) -> str:
 
 
 def field_question(field: Field, region_id: str = "") -> Question:
-    """The question that fills `field` of a region: worded by the config's `ask`, else by the field's name."""
+    """The question that fills `field` of a region: worded by the config's `ask`, else by the
+    field's name.
+    """
     if field.ask:
         wording = with_mark(field.ask)
     else:
@@ -111,10 +113,11 @@ def asked_question(field: Field, text: str, region: Region) -> Question:
 def pair_questions(
     config: LabelingConfig, regions: Sequence[Region], *, max_pairs: int = 32
 ) -> list[Question]:
-    """One closed question per ordered pair of regions that the config's relations allow, the nearest pairs first.
+    """One closed question per ordered pair of regions that the config's relations allow, the
+    nearest pairs first.
 
-    The options are the relations whose subject and object labels fit the pair, and "no relation". Empty when the
-    config lists no relations. At most `max_pairs` questions.
+    The options are the relations whose subject and object labels fit the pair, and "no relation".
+    Empty when the config lists no relations. At most `max_pairs` questions.
     """
     return [
         Question(
@@ -163,9 +166,9 @@ def candidate_pairs(
 ) -> list[Pair]:
     """The ordered pairs worth asking about, at most `max_pairs`, the nearest first.
 
-    A pair is allowed when its regions are on the same image and some relation's labels fit it (any pair when the
-    config lists no relations). Near means a small gap between the boxes, then close centres, relative to the
-    image's diagonal.
+    A pair is allowed when its regions are on the same image and some relation's labels fit it (any
+    pair when the config lists no relations). Near means a small gap between the boxes, then close
+    centres, relative to the image's diagonal.
     """
     allowed = (
         (subject, target)
@@ -179,7 +182,7 @@ def candidate_pairs(
 
 
 def questions_hash(config: LabelingConfig) -> str:
-    """sha256 hex over every wording and option that `config` yields, and how options are offered."""
+    """sha256 hex over every wording and option `config` yields, and how options are offered."""
     parts = [
         CHOOSE,
         [_plain(field_question(field)) for field in config.fields],

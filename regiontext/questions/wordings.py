@@ -1,7 +1,8 @@
 """How questions are worded: one default each, and the paraphrases that training draws from.
 
-Only text: knows nothing of labeling configs, regions or marks. Wordings hold {mark}, or {subject} and {object}, where
-the phrases of the marks go ("within the red rectangle"), and {name} for the field's name.
+Only text: knows nothing of labeling configs, regions or marks. Wordings hold {mark}, or {subject}
+and {object}, where the phrases of the marks go ("within the red rectangle"), and {name} for the
+field's name.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ PARAPHRASES: Final[dict[str, tuple[str, ...]]] = {
 
 
 def worded(key: str, name: str = "") -> str:
-    """The default wording of `key` (one of WORDINGS) for a field called `name`; QuestionError if unknown."""
+    """The default wording of `key` (one of WORDINGS) for a field called `name`; QuestionError if
+    unknown.
+    """
     if key not in WORDINGS:
         raise QuestionError(f"no wording called {key!r}; known are {', '.join(WORDINGS)}")
     return WORDINGS[key].replace("{name}", spoken(name))

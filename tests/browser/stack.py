@@ -128,10 +128,9 @@ def _wait_until_connected(
         credentials = load(data_dir)
         connection = credentials.connection if credentials else None
         # `up` prints the way in last, when everything stands.
-        if connection and connection.project and connection.backend_url == backend:
-            if "Ctrl-C" in log.read_text(errors="replace"):
-                assert credentials is not None
-                return credentials
+        connected = connection and connection.project and connection.backend_url == backend
+        if credentials and connected and "Ctrl-C" in log.read_text(errors="replace"):
+            return credentials
         time.sleep(0.3)
     raise AssertionError(f"`regiontext up` did not come up:\n{_tail(log)}")
 

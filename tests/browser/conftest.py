@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from tests.browser.editor import Editor, sign_in
 from tests.browser.stack import Stack, running_stack
@@ -31,12 +31,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
+def launch_chromium(playwright: Playwright) -> Browser:
+    """The machine's own Chromium, headless; AssertionError with the remedy if there is none."""
+    path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+    assert path, f"none of {', '.join(CHROMIUM)} found on the path: apt-get install chromium"
+    return playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
-    assert path, "no Chromium found: apt-get install chromium"
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        running = launch_chromium(playwright)
         yield running
         running.close()
 

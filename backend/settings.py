@@ -1,0 +1,134 @@
+"""What the backend can be told, by environment variables, a `.env` file or keyword arguments.
+
+Every variable is named `REGIONTEXT_` plus the field's name in capitals; the address and key of
+Label Studio are also read under the names its own tools use (`LABEL_STUDIO_URL`,
+`LABEL_STUDIO_API_KEY`). Knows nothing of how the values are used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+__all__ = ["Settings"]
+
+
+class Settings(BaseSettings):
+    """Settings of one backend process; immutable once read."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="REGIONTEXT_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    label_studio_url: str = Field(
+        "http://localhost:8080",
+        validation_alias=AliasChoices("REGIONTEXT_LABEL_STUDIO_URL", "LABEL_STUDIO_URL"),
+        description="Where Label Studio is reached from here (in compose: the service name).",
+    )
+    label_studio_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("REGIONTEXT_LABEL_STUDIO_API_KEY", "LABEL_STUDIO_API_KEY"),
+        description="A personal access token, or a legacy token, of a user who sees the projects.",
+    )
+
+    model_url: str = Field("http://127.0.0.1:9200/v1", description="An OpenAI-compatible server.")
+    model_api_key: SecretStr | None = None
+    model: str | None = Field(
+        None, description="The model to ask; empty: the first one the server announces."
+    )
+    model_concurrency: int = Field(8, ge=1, description="Questions in flight at once, per call.")
+    max_tokens: int = Field(48, ge=1, description="Longest answer to an open question, in tokens.")
+
+    data_dir: Path = Path("regiontext-data")
+    database_url: str = Field(
+        "", description="SQLAlchemy URL; empty: SQLite in data_dir (regiontext-data/regiontext.db)."
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(9090, ge=1, le=65535)
+    public_url: str | None = Field(
+        None, description="Where Label Studio reaches this backend; empty: http://HOST:PORT."
+    )
+
+    budget_s: float = Field(8.0, gt=0, description="Longest a /predict call may take, in seconds.")
+    pending_s: float = Field(
+        60.0, ge=0, description="How long a drawn region that Label Studio has not saved is echoed."
+    )
+    holdout: float = Field(
+        0.1, ge=0, le=1, description="Share of images never pre-filled nor trained on."
+    )
+    control: float = Field(
+        0.1, ge=0, le=1, description="Share of images not pre-filled, on purpose."
+    )
+    arm_salt: str = Field(
+        "", description="Changes which images are drawn into holdout and control."
+    )
+
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description="Value of the X-Regiontext-Secret header that Label Studio sends to /webhook.",
+    )
+    basic_auth_user: str | None = None
+    basic_auth_password: SecretStr | None = None
+
+    allowed_image_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Hosts other than Label Studio that images may come from, comma separated."
+    )
+    max_image_bytes: int = Field(64 * 2**20, ge=1)
+    image_cache_bytes: int = Field(256 * 2**20, ge=0)
+
+    log_level: str = "INFO"
+
+    @field_validator("allowed_image_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = value.split(",")
+        if isinstance(value, (list, tuple)):
+            return tuple(host for host in (str(v).strip().lower() for v in value) if host)
+        return value
+
+    @field_validator("label_studio_url", "model_url", "public_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError(f"{value!r} is not an address: it must start with http:// or https://")
+        return value.rstrip("/") if value else value
+
+    @field_validator(
+        "label_studio_api_key", "model_api_key", "webhook_secret", "basic_auth_password"
+    )
+    @classmethod
+    def _no_empty_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        # An empty variable in a compose file means "not set", not "the empty secret".
+        return value if value is not None and value.get_secret_value() else None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.holdout + self.control > 1:
+            raise ValueError(
+                f"holdout ({self.holdout}) and control ({self.control}) together exceed 1: "
+                "lower REGIONTEXT_HOLDOUT or REGIONTEXT_CONTROL"
+            )
+        if bool(self.basic_auth_user) != (self.basic_auth_password is not None):
+            raise ValueError(
+                "basic auth needs both REGIONTEXT_BASIC_AUTH_USER and "
+                "REGIONTEXT_BASIC_AUTH_PASSWORD"
+            )
+        if not self.database_url:
+            url = f"sqlite:///{(self.data_dir / 'regiontext.db').as_posix()}"
+            object.__setattr__(self, "database_url", url)
+        return self
+
+    @property
+    def reachable_url(self) -> str:
+        """The address Label Studio is told to call."""
+        return self.public_url or f"http://{self.host}:{self.port}"

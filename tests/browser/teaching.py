@@ -11,7 +11,7 @@ import httpx
 from tests.browser.scenes import SIZE, SceneTask, Shown, add_tasks, scenes
 from tests.browser.stack import Stack
 
-__all__ = ["teach"]
+__all__ = ["shape", "teach"]
 
 CHOICES = {"plastic", "striped", "dotted", "checkered", "wooden", "brick", "woven"}
 
@@ -24,7 +24,7 @@ def teach(api: httpx.Client, stack: Stack, *, seed: int, count: int, material: s
     lessons = list(islice(scenes(seed, {"material": material}), count))
     tasks = add_tasks(api, stack.project, lessons)
     for task, scene in zip(tasks, lessons, strict=True):
-        shapes = [_shape(index, shown) for index, shown in enumerate(scene.objects[:2])]
+        shapes = [shape(index, shown) for index, shown in enumerate(scene.objects[:2])]
         api.post(
             "/api/predictions", json={"task": task, "result": shapes, "model_version": "boxes"}
         ).raise_for_status()
@@ -38,15 +38,16 @@ def _submit(api: httpx.Client, task: int, scene: SceneTask) -> None:
     latest = max(predictions, key=lambda prediction: prediction["id"])
     result = [r for r in latest["result"] if r["type"] not in ("textarea", "choices")]
     for index, shown in enumerate(scene.objects[:2]):
-        shape = next(r for r in result if r.get("id") == f"r{index}")
-        result += _fields(shape, shown)
+        box = next(r for r in result if r.get("id") == f"r{index}")
+        result += _fields(box, shown)
     api.post(
         f"/api/tasks/{task}/annotations",
         json={"result": result, "parent_prediction": latest["id"], "lead_time": 20.0},
     ).raise_for_status()
 
 
-def _shape(index: int, shown: Shown) -> dict[str, Any]:
+def shape(index: int, shown: Shown) -> dict[str, Any]:
+    """The box of an object as a Label Studio result with the id `r{index}`."""
     (x0, y0, x1, y1), (width, height) = shown.box, SIZE
     return {
         "id": f"r{index}",
@@ -67,8 +68,8 @@ def _shape(index: int, shown: Shown) -> dict[str, Any]:
     }
 
 
-def _fields(shape: dict[str, Any], shown: Shown) -> list[dict[str, Any]]:
-    plain = copy.deepcopy(shape)
+def _fields(box: dict[str, Any], shown: Shown) -> list[dict[str, Any]]:
+    plain = copy.deepcopy(box)
     plain["value"].pop("rectanglelabels")
     material = shown.thing.material if shown.thing.material in CHOICES else "other"
     return [

@@ -23,8 +23,9 @@ def shrink(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """
     padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), dtype=bool)
     padded[1:-1, 1:-1] = mask
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return inner & mask
+    inner: NDArray[np.bool_] = mask & padded[:-2, 1:-1] & padded[2:, 1:-1]
+    inner &= padded[1:-1, :-2] & padded[1:-1, 2:]
+    return inner
 
 
 def deepest_point(mask: NDArray[np.bool_]) -> tuple[float, float]:

@@ -76,7 +76,9 @@ def field_question(field: Field, region_id: str = "") -> Question:
         wording = with_mark(field.ask)
     else:
         key = wording_key(field)
-        name = field.name.partition("_")[2] if key in ("is", "has") else field.name
+        name = spoken(field.name)
+        if key in ("is", "has"):
+            name = name.partition(" ")[2]
         wording = worded(key, name)
     return Question(
         field=field.name,

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from regiontext.errors import MarkError
+from regiontext.marks.kinds import COLOURS, KINDS
+from regiontext.marks.view import View, crop_box, render
+from regiontext.region import Region
+from tests.regiontext.marks.regions import SIZE, box, masks, ring
+
+GREY = Image.new("RGB", SIZE, (90, 100, 110))
+
+
+def changed(image: Image.Image) -> np.ndarray:
+    return np.any(np.asarray(image) != (90, 100, 110), axis=2)
+
+
+def test_the_whole_view_shows_the_image_with_the_mark() -> None:
+    shown = render(GREY, [box(40, 30, 120, 110)], View())
+    (image,) = shown.images
+    assert image.size == SIZE and image.mode == "RGB"
+    rows, columns = np.nonzero(changed(image))
+    assert (columns.min(), rows.min(), columns.max(), rows.max()) == (40, 30, 119, 109)
+    assert shown.phrases == ("within the red rectangle",)
+    assert shown.evidence == ""
+
+
+def test_the_original_is_not_drawn_on() -> None:
+    render(GREY, [ring()], View())
+    assert not changed(GREY).any()
+
+
+def test_the_crop_has_context_and_is_marked_in_its_own_scale() -> None:
+    region = box(80, 60, 100, 80)
+    assert crop_box([region], SIZE, context=1.0, min_side=20) == (60, 40, 120, 100)
+    (image,) = render(GREY, [region], View(scope="crop", min_side=20)).images
+    assert image.size == (60, 60)
+    marked = changed(image)
+    rows, columns = np.nonzero(marked)
+    assert (columns.min(), rows.min(), columns.max(), rows.max()) == (20, 20, 39, 39)
+    # On 60 px the stroke is one pixel, on the whole 200 px image two.
+    assert marked.sum() == 4 * 19
+
+
+def test_small_regions_are_shown_with_at_least_min_side() -> None:
+    assert crop_box([box(100, 75, 102, 77)], SIZE, context=0.0, min_side=48) == (77, 52, 125, 100)
+
+
+def test_the_crop_ends_at_the_image() -> None:
+    assert crop_box([box(0, 0, 40, 40)], SIZE, context=1.0, min_side=48) == (0, 0, 92, 92)
+
+
+def test_two_regions_are_cropped_together_and_told_apart() -> None:
+    a, b = box(60, 60, 80, 80, "a"), box(100, 60, 120, 80, "b")
+    shown = render(GREY, [a, b], View(scope="crop", context=0.0, min_side=1, evidence=True))
+    assert shown.images[0].size == (60, 20)
+    assert shown.phrases == ("within the red rectangle", "within the blue rectangle")
+    assert "The first is left of the second." in shown.evidence
+    pixels = np.asarray(shown.images[0]).astype(int)
+    assert pixels[0, 5, 0] > 200 > pixels[0, 5, 2] and pixels[0, 45, 2] > 200 > pixels[0, 45, 0]
+
+
+def test_both_gives_two_pictures_in_one_style() -> None:
+    shown = render(GREY, [ring()], View(scope="both", context=0.2), rng=np.random.default_rng(3))
+    whole, crop = shown.images
+    assert whole.size == SIZE and crop.size != SIZE
+    assert len(shown.phrases) == 1
+    assert changed(whole).any() and changed(crop).any()
+
+    def tint(image: Image.Image) -> tuple[int, ...]:
+        return tuple(np.asarray(image)[changed(image)][0])
+
+    assert tint(whole) == tint(crop)
+
+
+def test_large_pictures_are_scaled_down_after_drawing() -> None:
+    big = Image.new("RGB", (800, 400), (90, 100, 110))
+    region = Region.from_box("b", (200, 100, 600, 300), big.size)
+    (image,) = render(big, [region], View(max_side=200)).images
+    assert image.size == (200, 100)
+    assert changed(image)[25, 50:150].mean() > 0.9
+
+
+@given(masks(), st.sampled_from([*KINDS, "any"]), st.sampled_from(["whole", "crop", "both"]))
+def test_any_region_can_be_rendered(mask: np.ndarray, kind: str, scope: str) -> None:
+    image = Image.new("RGB", (mask.shape[1], mask.shape[0]), (90, 100, 110))
+    region = Region.from_mask("r", mask)
+    view = View(scope=scope, kind=kind, evidence=True)
+    shown = render(image, [region], view)
+    assert len(shown.images) == (2 if scope == "both" else 1)
+    assert len(shown.phrases) == 1 and shown.evidence
+    assert render(image, [region], view).hash == shown.hash
+    render(image, [region], view, rng=np.random.default_rng(0))
+
+
+def test_any_kind_is_random_in_training_and_a_rectangle_at_inference() -> None:
+    rng = np.random.default_rng(0)
+    view = View(kind="any")
+    last = {render(GREY, [ring()], view, rng=rng).phrases[0].split()[-1] for _ in range(120)}
+    assert last == {*KINDS}
+    assert render(GREY, [ring()], view).phrases == ("within the red rectangle",)
+
+
+def test_a_fixed_kind_stays_fixed_in_training() -> None:
+    rng = np.random.default_rng(0)
+    pair = [box(10, 10, 50, 50, "a"), box(100, 60, 150, 120, "b")]
+    for _ in range(20):
+        phrases = render(GREY, pair, View(kind="arrow"), rng=rng).phrases
+        assert len(set(phrases)) == 2
+        colours = [words.split()[-2] for words in phrases]
+        assert set(colours) <= set(COLOURS)
+
+
+def test_training_renders_follow_the_seed() -> None:
+    view = View(scope="crop", kind="any")
+
+    def shown(seed: int) -> str:
+        return render(GREY, [ring()], view, rng=np.random.default_rng(seed)).hash
+
+    assert shown(1) == shown(1) != shown(2)
+
+
+def test_the_hash_covers_pixels_and_view() -> None:
+    base = render(GREY, [ring()], View()).hash
+    assert render(GREY, [ring()], View()).hash == base
+    assert render(GREY, [ring()], View(evidence=True)).hash != base
+    assert render(GREY, [box(10, 10, 50, 50)], View()).hash != base
+    other = GREY.copy()
+    other.putpixel((199, 149), (91, 100, 110))
+    assert render(other, [ring()], View()).hash != base
+
+
+def test_views_go_to_json_and_back() -> None:
+    view = View("crop", "dots", 0.5, 32, 512, True)
+    assert View.from_dict(view.to_dict()) == view
+    assert View.from_dict({}) == View()
+    assert View(context=1).hash == View(context=1.0).hash != View(context=2.0).hash
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"scope": "zoom"}, "zoom.*whole"),
+        ({"kind": "star"}, "star.*rectangle"),
+        ({"context": -0.1}, "-0.1"),
+        ({"context": float("nan")}, "nan"),
+        ({"min_side": 0}, "min_side 0"),
+        ({"magnify": 2}, "magnify.*max_side"),
+    ],
+)
+def test_impossible_views_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(MarkError, match=message):
+        View.from_dict(values)
+
+
+def test_what_cannot_be_rendered_says_why() -> None:
+    with pytest.raises(MarkError, match="no region"):
+        render(GREY, [], View())
+    with pytest.raises(MarkError, match="mode L"):
+        render(GREY.convert("L"), [ring()], View())
+    with pytest.raises(MarkError, match="'ring'.*200 x 150.*100 x 100"):
+        render(Image.new("RGB", (100, 100)), [ring()], View())
+    many = [box(10 * i, 10, 10 * i + 8, 30, str(i)) for i in range(10)]
+    with pytest.raises(MarkError, match="at most 9"):
+        render(GREY, many, View())

@@ -85,8 +85,8 @@ def whoami(settings: Settings) -> dict[str, Any]:
     if response.status_code in (401, 403):
         raise LabelStudioError(
             f"Label Studio at {settings.label_studio_url} refuses the key "
-            f"(HTTP {response.status_code}): {_detail(response)}. Create a personal access token under Account & Settings and set "
-            "REGIONTEXT_LABEL_STUDIO_API_KEY"
+            f"(HTTP {response.status_code}): {_detail(response)}. Create a personal access token under "
+            "Account & Settings and set REGIONTEXT_LABEL_STUDIO_API_KEY"
         )
     if response.status_code != 200:
         raise LabelStudioError(

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     allowed_image_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Hosts other than Label Studio that images may come from, comma separated."
     )
+    allow_private_image_hosts: bool = Field(
+        False, description="Whether those hosts may be in your own network."
+    )
     max_image_bytes: int = Field(64 * 2**20, ge=1)
     image_cache_bytes: int = Field(256 * 2**20, ge=0)
 

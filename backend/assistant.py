@@ -1,0 +1,339 @@
+"""Turns questions about regions of an image into suggestions: renders, asks, keeps, returns.
+
+The arm of the image is recorded before anything is asked, and images outside the assist arm get no suggestion. A
+suggestion is in the store before anyone sees it. Knows nothing of Label Studio's protocol or of results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from PIL import Image
+
+from backend.errors import BackendError, ModelError, ModelUnavailable, UnknownModel
+from backend.images import Images
+from backend.model_client import Answer, ModelClient, data_url
+from backend.serving import Served, refresh, served
+from backend.settings import Settings
+from backend.store import ImageRow, Store, SuggestionRow
+from backend.store import queries as stored
+from regiontext.errors import RegiontextError
+from regiontext.images import image_hash, load_image
+from regiontext.labelstudio.config import LabelingConfig
+from regiontext.marks.view import Rendered, render
+from regiontext.questions.prompt import prompt
+from regiontext.questions.question import Question
+from regiontext.records.arm import arm_of
+from regiontext.region import Region
+
+__all__ = [
+    "Answered",
+    "Assistant",
+    "Picture",
+    "Suggestion",
+    "answer",
+    "current_model",
+    "look_at",
+    "suggest",
+]
+
+_log = logging.getLogger(__name__)
+
+Path = Literal["interactive", "batch"]
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One answer of the model, as stored.
+
+    region, region_to: the region asked about, or subject and object of a pair. value: the text, or the options chosen.
+    confidence: in [0, 1], None if unknown.
+    """
+
+    id: str
+    project: int
+    task: int
+    region: str
+    region_to: str | None
+    field: str
+    value: tuple[str, ...]
+    confidence: float | None
+    model_version: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came of a set of questions.
+
+    failures: why, in one line, for each question (region ids, field) that got no answer. arm: of the image; outside
+    "assist" there are neither suggestions nor failures.
+    """
+
+    arm: str
+    suggestions: list[Suggestion] = field(default_factory=list)
+    failures: dict[tuple[tuple[str, ...], str], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image that was looked at: the upright RGB pixels, the hash of its bytes, its recorded arm."""
+
+    image: Image.Image
+    hash: str
+    arm: str
+
+
+@dataclass(frozen=True, eq=False)
+class Assistant:
+    """What answering needs. One per process."""
+
+    settings: Settings
+    store: Store
+    images: Images
+    model: ModelClient
+    loading: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+
+async def current_model(assistant: Assistant) -> Served:
+    """The model to ask, from the store; asks the server only if none was ever announced.
+
+    Raises:
+        ModelUnavailable: nothing is known and the server does not answer.
+    """
+    found = await asyncio.to_thread(served, assistant.settings, assistant.store)
+    if found is not None:
+        return found
+    return await refresh(assistant.settings, assistant.store, assistant.model)
+
+
+async def look_at(
+    assistant: Assistant, data: bytes, *, project: int | None, task: int | None
+) -> Picture:
+    """Decode an image and record its arm, which is fixed from then on (see `queries.record_image`).
+
+    Raises:
+        ImageError: the bytes are no usable image.
+    """
+    return await asyncio.to_thread(_look_at, assistant, data, project, task)
+
+
+def _look_at(assistant: Assistant, data: bytes, project: int | None, task: int | None) -> Picture:
+    settings = assistant.settings
+    image, digest = load_image(data), image_hash(data)
+    arm = arm_of(digest, holdout=settings.holdout, control=settings.control, salt=settings.arm_salt)
+    with assistant.store.read() as session:
+        known = session.get(ImageRow, digest)
+        if known is not None and (known.arm == arm or known.arm == "assist"):
+            return Picture(image, digest, known.arm)
+    row = ImageRow(
+        hash=digest, task=task, project=project, width=image.width, height=image.height, arm=arm
+    )
+    with assistant.store.begin() as session:
+        return Picture(image, digest, stored.record_image(session, row).arm)
+
+
+async def suggest(
+    assistant: Assistant,
+    *,
+    project: int,
+    task: int,
+    image: bytes,
+    regions: Sequence[Region],
+    config: LabelingConfig,
+    questions: Sequence[Question],
+    path: Path,
+) -> list[Suggestion]:
+    """All or nothing: the answer to every question, stored; empty outside the assist arm.
+
+    regions: in pixels of this image (decoded with its size), holding at least those the questions name.
+
+    Raises:
+        ImageError: the image cannot be read.
+        ModelError: a question got no answer.
+    """
+    picture = await look_at(assistant, image, project=project, task=task)
+    answered = await answer(
+        assistant,
+        picture,
+        project=project,
+        task=task,
+        regions=regions,
+        config=config,
+        questions=questions,
+        path=path,
+    )
+    for (ids, name), why in answered.failures.items():
+        raise ModelError(f"{name!r} of {' and '.join(ids)}: {why}")
+    return answered.suggestions
+
+
+async def answer(
+    assistant: Assistant,
+    picture: Picture,
+    *,
+    project: int,
+    task: int,
+    regions: Sequence[Region],
+    config: LabelingConfig,
+    questions: Sequence[Question],
+    path: Path,
+    deadline: float | None = None,
+) -> Answered:
+    """Ask every question, as many at once as the settings allow, until the deadline.
+
+    deadline: on the clock of `time.monotonic`; what is not answered by then fails with "out of time". A question that
+    fails is a line in `Answered.failures`, never an exception.
+
+    Raises:
+        ModelUnavailable: no model is known and the server does not answer.
+    """
+    if picture.arm != "assist" or not questions:
+        return Answered(picture.arm)
+    model = await _in_time(current_model(assistant), deadline)
+    asking = _Asking(assistant, picture, {region.id: region for region in regions}, model)
+    tasks = {asyncio.create_task(asking.ask(question)): question for question in questions}
+    done, late = await asyncio.wait(tasks, timeout=_left(deadline))
+    for one in late:
+        one.cancel()
+    result = Answered(picture.arm)
+    rows: list[SuggestionRow] = []
+    version = model.version(config)
+    for one, question in tasks.items():
+        fault = one.exception() if one in done else _OUT_OF_TIME
+        if fault is not None:
+            result.failures[question.region_ids, question.field] = _reason(fault)
+            continue
+        rows.append(
+            SuggestionRow(
+                id=secrets.token_hex(8),
+                project=project,
+                task=task,
+                region=question.region_ids[0],
+                region_to=question.region_ids[1] if question.pair else None,
+                field=question.field,
+                question=question.wording,
+                question_hash=question.hash,
+                options=list(question.options),
+                image_hash=picture.hash,
+                view=model.view.to_dict(),
+                model_version=version,
+                model=model.model,
+                path=path,
+                **one.result(),
+            )
+        )
+    if rows:
+        await asyncio.to_thread(_keep, assistant.store, rows)
+    result.suggestions.extend(_suggestion(row) for row in rows)
+    return result
+
+
+class _Asking:
+    """One picture and one model: renders each set of regions once, whatever is asked about it."""
+
+    def __init__(
+        self, assistant: Assistant, picture: Picture, regions: Mapping[str, Region], model: Served
+    ) -> None:
+        self._assistant = assistant
+        self._picture = picture
+        self._regions = regions
+        self._served = model
+        self._gate = asyncio.Semaphore(assistant.settings.model_concurrency)
+        self._shown: dict[tuple[str, ...], asyncio.Task[tuple[Rendered, list[str]]]] = {}
+
+    async def ask(self, question: Question) -> dict[str, Any]:
+        """The part of the suggestion's row that only asking tells."""
+        settings, model = self._assistant.settings, self._served.model
+        async with self._gate:
+            rendered, urls = await self._show(question.region_ids)
+            words = prompt(question, rendered)
+
+            async def call() -> Answer:
+                return await self._assistant.model.ask(
+                    urls,
+                    words,
+                    model=model,
+                    options=question.options,
+                    max_tokens=settings.max_tokens,
+                )
+
+            try:
+                said = await call()
+            except UnknownModel:
+                await self._load_adapter()
+                said = await call()
+        return {
+            "prompt": words,
+            "render_hash": rendered.hash,
+            "decoding": {"temperature": 0, "max_tokens": settings.max_tokens},
+            "value": [said.text],
+            "confidence": said.confidence,
+        }
+
+    async def _show(self, ids: tuple[str, ...]) -> tuple[Rendered, list[str]]:
+        if ids not in self._shown:
+            self._shown[ids] = asyncio.create_task(asyncio.to_thread(self._render, ids))
+        # Shielded: the questions of a region share its rendering, and one may be cancelled.
+        return await asyncio.shield(self._shown[ids])
+
+    def _render(self, ids: tuple[str, ...]) -> tuple[Rendered, list[str]]:
+        rendered = render(self._picture.image, [self._regions[id] for id in ids], self._served.view)
+        return rendered, [data_url(image) for image in rendered.images]
+
+    async def _load_adapter(self) -> None:
+        """Give the server the champion's adapter again: it forgets adapters when it restarts."""
+        model = self._served
+        if model.adapter is None or model.adapter_path is None:
+            # Another base may have taken the server over; learn its name for the next call.
+            await refresh(self._assistant.settings, self._assistant.store, self._assistant.model)
+            raise UnknownModel(f"the model server does not serve {model.model!r}")
+        async with self._assistant.loading:
+            _log.warning("loading the adapter again", extra={"adapter": model.adapter})
+            await self._assistant.model.load_adapter(model.adapter, model.adapter_path)
+
+
+_OUT_OF_TIME = TimeoutError("out of time")
+
+
+def _keep(store: Store, rows: Sequence[SuggestionRow]) -> None:
+    with store.begin() as session:
+        stored.add_suggestions(session, rows)
+
+
+def _suggestion(row: SuggestionRow) -> Suggestion:
+    return Suggestion(
+        row.id,
+        row.project,
+        row.task,
+        row.region,
+        row.region_to,
+        row.field,
+        tuple(row.value),
+        row.confidence,
+        row.model_version,
+    )
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+async def _in_time(work: Coroutine[Any, Any, Served], deadline: float | None) -> Served:
+    try:
+        return await asyncio.wait_for(work, _left(deadline))
+    except TimeoutError as error:
+        raise ModelUnavailable("the model server is too slow to say what it serves") from error
+
+
+def _reason(fault: BaseException) -> str:
+    """One line for the annotator; what was not raised on purpose goes to the log with its trace."""
+    if isinstance(fault, (BackendError, RegiontextError, TimeoutError)):
+        return " ".join(str(fault).split())
+    _log.error("asking failed", exc_info=fault)
+    return f"internal error ({type(fault).__name__}); see the log of regiontext"

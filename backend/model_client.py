@@ -1,0 +1,230 @@
+"""Asks a model over the OpenAI wire: pictures and words in, an answer and how sure the model was out.
+
+Works against this project's model server, vLLM, SGLang or a cloud model. Knows nothing of regions, fields or Label
+Studio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from PIL import Image
+
+from backend.errors import ModelError, ModelUnavailable, UnknownModel
+
+__all__ = ["Answer", "ModelClient", "data_url"]
+
+_TIMEOUT = httpx.Timeout(60.0, connect=3.0)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said.
+
+    confidence: for a closed question the probability of the option, for an open one that of the whole answer (the
+    product of its tokens' probabilities), in [0, 1]; None if the server tells neither. options: every option's
+    probability, where the server scores them.
+    """
+
+    text: str
+    confidence: float | None
+    model: str
+    options: Mapping[str, float] | None = None
+
+
+class ModelClient:
+    """One OpenAI-compatible server. Keep one per process: it reuses its connections."""
+
+    def __init__(
+        self, url: str, key: str | None = None, *, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.AsyncClient(
+            base_url=self._url, headers=headers, timeout=_TIMEOUT, transport=transport
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def models(self) -> list[dict[str, Any]]:
+        """What the server announces under GET /models, in its order.
+
+        Raises:
+            ModelUnavailable: it does not answer.
+            ModelError: it answers something else.
+        """
+        body = await self._call("GET", "/models")
+        data = body.get("data")
+        if not isinstance(data, list):
+            raise ModelError(f"the model server at {self._url} lists no models: {_short(body)}")
+        return [m for m in data if isinstance(m, dict) and isinstance(m.get("id"), str)]
+
+    async def ask(
+        self,
+        images: Sequence[Image.Image | str],
+        prompt: str,
+        *,
+        model: str,
+        options: Sequence[str] = (),
+        max_tokens: int = 48,
+    ) -> Answer:
+        """Ask about the images; with options, only they may be answered. Deterministic decoding.
+
+        An image is a picture or, when several questions share it, its `data_url` made once.
+
+        Raises:
+            ModelUnavailable: the server does not answer, or not yet.
+            UnknownModel: the server does not know the model.
+            ModelError: the request was refused, or the answer is empty or none of the options.
+        """
+        urls = await asyncio.to_thread(
+            lambda: [i if isinstance(i, str) else data_url(i) for i in images]
+        )
+        content: list[dict[str, Any]] = [
+            {"type": "image_url", "image_url": {"url": url}} for url in urls
+        ]
+        content.append({"type": "text", "text": prompt})
+        request: dict[str, Any] = {
+            "model": model,
+            "messages": [{"role": "user", "content": content}],
+            "max_tokens": max_tokens,
+            "temperature": 0,
+            "logprobs": True,
+        }
+        if options:
+            request["structured_outputs"] = {"choice": list(options)}
+        body = await self._call("POST", "/chat/completions", request)
+        return _read_answer(body, tuple(options), model)
+
+    async def load_adapter(self, name: str, path: str) -> None:
+        """Make an adapter known to the server under a name; one already known by it is fine.
+
+        Raises:
+            ModelUnavailable: the server does not answer.
+            ModelError: it refuses (no such path, not made for this base).
+        """
+        try:
+            await self._call("POST", "/load_lora_adapter", {"lora_name": name, "lora_path": path})
+        except ModelError as error:
+            # vLLM and ours: 400 "The lora adapter 'x' has already been loaded."
+            if "already" not in str(error).lower():
+                raise
+
+    async def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        try:
+            response = await self._http.request(method, path, json=body)
+        except httpx.TimeoutException as error:
+            raise ModelUnavailable(f"the model server at {self._url} is too slow") from error
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise ModelUnavailable(
+                f"the model server at {self._url} does not answer: {reason}"
+            ) from error
+        try:
+            parsed: Any = response.json()
+        except ValueError:
+            parsed = None
+        if response.status_code == 200:
+            # vLLM answers the adapter routes with plain text.
+            return parsed if isinstance(parsed, dict) else {}
+        raise _error(response, parsed if isinstance(parsed, dict) else {})
+
+
+def _error(response: httpx.Response, body: Mapping[str, Any]) -> ModelError:
+    fault = body.get("error")
+    fault = fault if isinstance(fault, Mapping) else {"message": body.get("message") or fault}
+    message = _short(fault.get("message") or response.reason_phrase)
+    code = response.status_code
+    if code in (408, 425, 429, 502, 503, 504):
+        return ModelUnavailable(f"the model server is not ready (HTTP {code}): {message}")
+    about_model = fault.get("param") == "model" or fault.get("code") == "model_not_found"
+    if code in (400, 404) and (about_model or _NO_MODEL in message.lower()):
+        return UnknownModel(f"the model server does not know the model: {message}")
+    return ModelError(f"the model server refuses (HTTP {code}): {message}")
+
+
+_NO_MODEL = "does not exist"
+
+
+def _read_answer(body: Mapping[str, Any], options: tuple[str, ...], asked: str) -> Answer:
+    try:
+        choice = body["choices"][0]
+        text = choice["message"]["content"]
+    except (KeyError, IndexError, TypeError) as error:
+        raise ModelError(f"the model server gave no answer: {_short(body)}") from error
+    if not isinstance(text, str) or not text.strip():
+        raise ModelError("the model gave an empty answer")
+    text = text.strip()
+    model = body.get("model")
+    model = model if isinstance(model, str) and model else asked
+    if not options:
+        return Answer(text, _product(choice), model)
+    if text not in options:
+        raise ModelError(f"the model answered {text[:60]!r}, none of the options")
+    scores = _scores(choice, options)
+    confidence = scores[text] if scores else _product(choice)
+    return Answer(text, confidence, model, scores)
+
+
+def _scores(choice: Mapping[str, Any], options: tuple[str, ...]) -> dict[str, float] | None:
+    """The probability of every option, if the server scored them all."""
+    given = choice.get("options")
+    if not isinstance(given, Mapping):
+        return None
+    scores = {o: given[o] for o in options if isinstance(given.get(o), (int, float))}
+    if len(scores) != len(set(options)):
+        return None
+    return {option: _unit(float(score)) for option, score in scores.items()}
+
+
+def _product(choice: Mapping[str, Any]) -> float | None:
+    """The probability of the whole answer: exp of the sum of its tokens' log-probabilities."""
+    logprobs = choice.get("logprobs")
+    tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    if not isinstance(tokens, list) or not tokens:
+        return None
+    values = [t.get("logprob") if isinstance(t, Mapping) else None for t in tokens]
+    numbers = [float(v) for v in values if isinstance(v, (int, float))]
+    if len(numbers) != len(values):
+        return None
+    return _unit(math.exp(min(0.0, math.fsum(numbers))))
+
+
+def _unit(value: float) -> float:
+    return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0
+
+
+def data_url(image: Image.Image) -> str:
+    """The image as it goes over the wire: a PNG data URL."""
+    buffer = io.BytesIO()
+    # Lossless, since marks must arrive as drawn; the lightest compression, since the wire is mostly local.
+    image.save(buffer, format="PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 200 else text[:197] + "..."

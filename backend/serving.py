@@ -1,0 +1,135 @@
+"""Which model answers: the champion of the store on the base that the model server announces, and the view it wants.
+
+What the server announces is remembered in the store, so that the model's name and version are known while the server
+is away (Label Studio asks for the version at any time and waits three seconds). Knows nothing of questions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backend.errors import UnknownModel
+from backend.model_client import ModelClient
+from backend.settings import Settings
+from backend.store import ModelVersionRow, Store
+from backend.store import queries as stored
+from backend.versions import model_version
+from regiontext.errors import MarkError
+from regiontext.labelstudio.config import LabelingConfig
+from regiontext.marks.view import View
+
+__all__ = ["Served", "choose", "refresh", "served", "unknown_yet"]
+
+_log = logging.getLogger(__name__)
+
+_UNNAMED = "model"
+
+
+@dataclass(frozen=True)
+class Served:
+    """The model that is asked now.
+
+    model: the id it is requested by. base: the base model's id. adapter: the id of its adapter, None for the base
+    itself. adapter_path: where the server finds the adapter. view: how regions are shown to it. max_regions: how many
+    regions one question may be about (2 for relations).
+    """
+
+    model: str
+    base: str
+    adapter: str | None
+    adapter_path: str | None
+    view: View
+    max_regions: int = 2
+
+    def version(self, config: LabelingConfig) -> str:
+        """The model version of its answers to the questions of a labeling config."""
+        return model_version(self.base, self.adapter, self.view, config)
+
+
+def served(settings: Settings, store: Store) -> Served | None:
+    """The model to ask, as far as the store knows; None if no server ever announced one and none is named.
+
+    Reads the store only: fast, and right while the model server is away.
+    """
+    with store.read() as session:
+        announced = stored.served_models(session)
+        base = settings.model or _first_base(announced)
+        if base is None:
+            return None
+        adapter, base = _split(announced, base)
+        champion = stored.champion(session, base) if adapter is None else None
+    return choose(announced, base, adapter, champion)
+
+
+def choose(
+    announced: Sequence[Mapping[str, Any]],
+    base: str,
+    adapter: str | None,
+    champion: ModelVersionRow | None,
+) -> Served:
+    """The model to ask, given what is announced, what is named, and the champion of that base."""
+    path = None
+    if adapter is None and champion is not None and champion.adapter_path is not None:
+        adapter, path = champion.name, champion.adapter_path
+    model = adapter or base
+    view, max_regions = _announced(announced, model, base)
+    return Served(model, base, adapter, path, view, max_regions)
+
+
+async def refresh(settings: Settings, store: Store, client: ModelClient) -> Served:
+    """Ask the server what it serves, remember it, and choose.
+
+    Raises:
+        ModelUnavailable: the server does not answer.
+        UnknownModel: it serves nothing.
+    """
+    announced = await client.models()
+
+    def remember() -> Served | None:
+        with store.read() as session:
+            changed = list(stored.served_models(session)) != announced
+        if changed:
+            with store.begin() as session:
+                stored.replace_served_models(session, announced)
+        return served(settings, store)
+
+    found = await asyncio.to_thread(remember)
+    if found is None:
+        raise UnknownModel("the model server serves no model; set REGIONTEXT_MODEL")
+    return found
+
+
+def unknown_yet(settings: Settings) -> Served:
+    """What stands for the model until a server has announced one."""
+    return Served(settings.model or _UNNAMED, settings.model or _UNNAMED, None, None, View())
+
+
+def _first_base(announced: Sequence[Mapping[str, Any]]) -> str | None:
+    bases = [m["id"] for m in announced if not m.get("parent")]
+    return str(bases[0]) if bases else None
+
+
+def _split(announced: Sequence[Mapping[str, Any]], name: str) -> tuple[str | None, str]:
+    """(adapter, base) of a model that was named: an adapter if it is announced as one."""
+    parent = next((m.get("parent") for m in announced if m["id"] == name), None)
+    return (name, str(parent)) if parent else (None, name)
+
+
+def _announced(announced: Sequence[Mapping[str, Any]], model: str, base: str) -> tuple[View, int]:
+    """View and number of regions of a model, or of its base while its adapter is not loaded."""
+    found = {m["id"]: m for m in announced}
+    about = found.get(model) or found.get(base) or {}
+    max_regions = about.get("max_regions")
+    given = about.get("view")
+    try:
+        view = View.from_dict(given) if isinstance(given, Mapping) else View()
+    except (MarkError, TypeError) as error:
+        _log.error(
+            "the model server announces a view that cannot be drawn: %s", error, extra={"of": model}
+        )
+        view = View()
+    return view, max_regions if isinstance(max_regions, int) and max_regions > 0 else 2

@@ -213,10 +213,8 @@ def _widest_angle(corners: Points) -> float:
 
 
 def _scribble(place: _Place, style: Style, rng: _Rng) -> tuple[Part, ...]:
-    if rng is None:
-        control = place.shift(_zigzag(place.pixels))
-    else:
-        control = place.shift(random_points(place.pixels, 4, rng))
+    pixels = place.pixels
+    control = place.shift(_zigzag(pixels) if rng is None else random_points(pixels, 4, rng))
     samples = max(2, int(_SAMPLES * place.s))
     return (Path(bezier(control, samples), scaled(style.width, place.size)),)
 

@@ -51,5 +51,5 @@ def test_a_mark_outside_the_image_gets_a_colour_too() -> None:
 
 
 def test_ten_marks_are_refused_with_advice() -> None:
-    with pytest.raises(MarkError, match="10 marks.*at most 9 regions"):
+    with pytest.raises(MarkError, match=r"10 marks.*at most 9 regions"):
         contrasting_colours(flat((0, 0, 0)), [LAYOUT] * 10)

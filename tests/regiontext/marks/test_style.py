@@ -79,7 +79,7 @@ def test_the_same_seed_gives_the_same_styles() -> None:
 
 
 def test_more_marks_than_names_are_refused_with_advice() -> None:
-    with pytest.raises(MarkError, match="10 marks of 1 kind.*at most 9 regions"):
+    with pytest.raises(MarkError, match=r"10 marks of 1 kind.*at most 9 regions"):
         training_styles(np.random.default_rng(0), 10, ("rectangle",))
     assert len(training_styles(np.random.default_rng(0), 18, ("point", "arrow"))) == 18
 
@@ -102,5 +102,5 @@ def test_impossible_styles_are_refused(change: dict[str, object], message: str) 
 
 
 def test_unknown_colours_are_refused() -> None:
-    with pytest.raises(MarkError, match="mauve.*fuchsia"):
+    with pytest.raises(MarkError, match=r"mauve.*fuchsia"):
         inference_style("rectangle", "mauve")

@@ -164,7 +164,7 @@ def test_what_cannot_be_rendered_says_why() -> None:
         render(GREY, [], View())
     with pytest.raises(MarkError, match="mode L"):
         render(GREY.convert("L"), [ring()], View())
-    with pytest.raises(MarkError, match="'ring'.*200 x 150.*100 x 100"):
+    with pytest.raises(MarkError, match=r"'ring'.*200 x 150.*100 x 100"):
         render(Image.new("RGB", (100, 100)), [ring()], View())
     many = [box(10 * i, 10, 10 * i + 8, 30, str(i)) for i in range(10)]
     with pytest.raises(MarkError, match="at most 9"):

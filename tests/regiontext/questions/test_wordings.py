@@ -33,9 +33,9 @@ def test_paraphrases_are_all_drawn_and_begin_with_a_capital(key: str) -> None:
 
 
 def test_unknown_wordings_are_refused() -> None:
-    with pytest.raises(QuestionError, match="riddle.*caption"):
+    with pytest.raises(QuestionError, match=r"riddle.*caption"):
         worded("riddle")
-    with pytest.raises(QuestionError, match="riddle.*caption"):
+    with pytest.raises(QuestionError, match=r"riddle.*caption"):
         paraphrase("riddle", np.random.default_rng(0))
 
 

@@ -63,7 +63,7 @@ def test_captions_are_described(name: str) -> None:
         (choices("is_occluded", "yes", "no"), "Is the object {mark} occluded?"),
         (choices("isOccluded", "yes", "no"), "Is the object {mark} occluded?"),
         (choices("has_handle", "yes", "no"), "Does the object {mark} have handle?"),
-        (choices("issue", "rust", "dent"), "What is the issue of the object {mark}?"),
+        (choices("fault", "rust", "dent"), "What is the fault of the object {mark}?"),
         (text("damage", 'ask="What is broken?"'), "What is broken {mark}?"),
         (text("damage", 'ask="Is {mark} broken?"'), "Is {mark} broken?"),
     ],

@@ -1,0 +1,113 @@
+"""`python -m model_server`: serve one model and its adapters.
+
+The port opens first and the model loads behind it, so that health checks and waiting clients have
+someone to talk to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from model_server.app import create_app
+from model_server.engine import Engine, Model
+from model_server.errors import ModelFolderError
+from model_server.families import open_model
+from model_server.folder import BUNDLED, ModelFolder, find_model
+
+__all__ = ["main"]
+
+log = logging.getLogger("model_server")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until interrupted; returns the exit status."""
+    args = _parser().parse_args(argv)
+    try:
+        folder = find_model(args.model, name=args.name)
+        adapters = dict(_named_path(text) for text in args.lora_modules)
+    except ModelFolderError as error:
+        print(f"model_server: {error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    failed: list[str] = []
+
+    def give_up() -> None:
+        failed.append(folder.source)
+        server.should_exit = True
+
+    engine = Engine(
+        lambda: _open(folder, adapters, args),
+        base=folder.name,
+        adapters=adapters,
+        max_batch=args.max_batch,
+        on_failed=give_up,
+    )
+    app = create_app(engine, folder, api_key=os.environ.get("REGIONTEXT_MODEL_API_KEY") or None)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=args.host,
+            port=args.port,
+            log_level="info",
+            access_log=args.access_log,
+            timeout_graceful_shutdown=30,
+        )
+    )
+    server.run()
+    return 1 if failed or not server.started else 0
+
+
+def _open(folder: ModelFolder, adapters: dict[str, Path], args: argparse.Namespace) -> Model:
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    model = open_model(folder, device=args.device, dtype=args.dtype, threads=args.threads)
+    for name, path in adapters.items():
+        model.load_adapter(name, path)
+    return model
+
+
+def _named_path(text: str) -> tuple[str, Path]:
+    name, given, path = text.partition("=")
+    if not (name and given and path):
+        raise ModelFolderError(f"--lora-modules takes NAME=PATH, got {text!r}.")
+    return name, Path(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m model_server",
+        description="Serve a region MLLM behind an OpenAI-compatible API. With "
+        "REGIONTEXT_MODEL_API_KEY set, /v1 asks for that key.",
+    )
+    parser.add_argument(
+        "--model", default=str(BUNDLED), help="model folder or hub id (default: the bundled model)"
+    )
+    parser.add_argument("--name", help="id under which the model is served")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=9200)
+    parser.add_argument("--threads", type=int, help="CPU threads for the model")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    parser.add_argument("--max-batch", type=int, default=16, help="most requests answered together")
+    parser.add_argument(
+        "--lora-modules",
+        nargs="*",
+        default=[],
+        metavar="NAME=PATH",
+        help="adapters to load at start",
+    )
+    parser.add_argument("--access-log", action="store_true", help="log every request")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

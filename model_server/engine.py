@@ -1,0 +1,369 @@
+"""The queue in front of the model: one worker thread, requests batched as they come.
+
+The worker owns the model: it loads it, answers batches, and loads and unloads adapters between
+batches. A lone request starts at once; a batch forms from what is already waiting, plus what is at
+this moment being received and decoded. Knows nothing of HTTP, and of torch only that a `Model`
+answers batches.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from model_server.errors import AdapterError, ModelServerError, RequestError
+from model_server.jobs import Answer, Prompt, Token
+
+__all__ = ["Engine", "Job", "Model", "OnToken", "Ticket"]
+
+log = logging.getLogger("model_server")
+
+
+OnToken = Callable[[Token, str], None]
+"""Called in the worker thread with every token and the whole answer text so far."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A prompt in the queue, and where its answer goes. `adapter` is None for the base model."""
+
+    prompt: Prompt
+    adapter: str | None = None
+    on_token: OnToken | None = None
+    cancelled: bool = False
+    future: Future[Answer] = field(default_factory=Future)
+
+    @property
+    def group(self) -> tuple[str | None, bool, bool]:
+        """Jobs of one group can share a batch."""
+        return (self.adapter, bool(self.prompt.options), bool(self.prompt.images))
+
+
+class Model(Protocol):
+    """What the engine needs of a model. All calls come from one thread."""
+
+    def answer(self, jobs: Sequence[Job]) -> None:
+        """Resolve the future of every job, all of one group."""
+
+    def load_adapter(self, name: str, path: Path) -> None:
+        """Make an adapter available; raises AdapterError."""
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter."""
+
+
+class Ticket:
+    """A request on its way in: a forming batch waits for it, and its adapter stays in memory.
+
+    Close it if it is not submitted; once submitted it closes itself when the answer is there.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._adapter: str | None = None
+        self._preparing = True
+        self._holding = False
+
+    def choose(self, model: str) -> None:
+        """Name the model asked for.
+
+        Raises RequestError 404 for an unknown one, 503 while loading, after a failed load, or
+        when stopping.
+        """
+        self._engine._hold(self, model)
+
+    def submit(self, prompt: Prompt, on_token: OnToken | None = None) -> Job:
+        """Queue the prompt; `job.future` resolves to its Answer or a RequestError."""
+        job = Job(prompt, self._adapter, on_token)
+        job.future.add_done_callback(lambda _: self.close())
+        self._engine._submit(self, job)
+        return job
+
+    def close(self) -> None:
+        """Stop being waited for and release the adapter; safe to call twice."""
+        self._engine._close(self)
+
+
+@dataclass(eq=False)
+class _Command:
+    """Something to do to the model between batches, once no request holds `needs_idle`."""
+
+    run: Callable[[Model], None]
+    needs_idle: str | None = None
+    future: Future[None] = field(default_factory=Future)
+
+
+class Engine:
+    """Loads a model in the background and answers prompts in batches.
+
+    Args:
+        open_model: called in the worker thread; what it raises ends up in `failure`.
+        base: id of the base model, as clients name it.
+        adapters: adapters that `open_model` brings along, by name.
+        max_batch: most requests in one batch.
+        patience_s: longest wait for requests that are just being received; never spent when
+            there are none.
+        on_failed: called in the worker thread when the model could not be loaded.
+    """
+
+    def __init__(
+        self,
+        open_model: Callable[[], Model],
+        *,
+        base: str,
+        adapters: Mapping[str, Path] | None = None,
+        max_batch: int = 16,
+        patience_s: float = 0.02,
+        on_failed: Callable[[], None] | None = None,
+    ) -> None:
+        self._open_model = open_model
+        self.base = base
+        self._max_batch = max_batch
+        self._patience_s = patience_s
+        self._on_failed = on_failed
+        self._changed = threading.Condition()
+        self._queue: deque[Job] = deque()
+        self._commands: deque[_Command] = deque()
+        self._adapters: dict[str, Path] = dict(adapters or {})
+        # Names on their way in or out: not served, and not free either.
+        self._transit: set[str] = set()
+        self._held: Counter[str | None] = Counter()
+        self._preparing = 0
+        self._stopping = False
+        self.state = "loading"
+        self.failure: str | None = None
+        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+
+    # What the HTTP side calls.
+
+    def start(self) -> None:
+        """Begin loading the model; returns at once."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Answer what is queued, then end the worker. A model still loading is abandoned."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.is_alive() and self.state != "loading":
+            self._thread.join(timeout_s)
+
+    def adapters(self) -> dict[str, Path]:
+        """Names and folders of the adapters that requests may name."""
+        with self._changed:
+            return dict(self._adapters)
+
+    def arrive(self) -> Ticket:
+        """Announce a request that is just being received, so that a forming batch may wait."""
+        with self._changed:
+            self._preparing += 1
+            return Ticket(self)
+
+    def load_adapter(self, name: str, path: Path) -> Future[None]:
+        """Load an adapter between batches; raises AdapterError if the name is taken."""
+
+        def run(model: Model) -> None:
+            try:
+                model.load_adapter(name, path)
+                with self._changed:
+                    self._adapters[name] = path
+            finally:
+                self._transit.discard(name)
+
+        with self._changed:
+            self._check_ready()
+            if name == self.base or name in self._adapters or name in self._transit:
+                raise AdapterError(
+                    f"The name {name!r} is already served. Unload it first or choose another.",
+                    param="lora_name",
+                    code="adapter_exists",
+                )
+            self._transit.add(name)
+            return self._command(_Command(run))
+
+    def unload_adapter(self, name: str) -> Future[None]:
+        """Refuse new requests for an adapter at once; forget it when those in flight are done."""
+        with self._changed:
+            self._check_ready()
+            if name not in self._adapters:
+                known = ", ".join(self._adapters) or "none"
+                raise AdapterError(
+                    f"No adapter {name!r} is loaded; loaded: {known}.",
+                    param="lora_name",
+                    code="adapter_not_found",
+                    status=404,
+                )
+            del self._adapters[name]
+            self._transit.add(name)
+
+            def run(model: Model) -> None:
+                try:
+                    model.unload_adapter(name)
+                finally:
+                    self._transit.discard(name)
+
+            return self._command(_Command(run, needs_idle=name))
+
+    def _command(self, command: _Command) -> Future[None]:
+        self._commands.append(command)
+        self._changed.notify_all()
+        return command.future
+
+    def _check_ready(self) -> None:
+        if self._stopping:
+            raise RequestError("The server is shutting down.", code="shutting_down", status=503)
+        if self.state == "loading":
+            raise RequestError(
+                "The model is still loading; ask again when GET /ready answers 200.",
+                code="model_loading",
+                status=503,
+            )
+        if self.state == "failed":
+            raise RequestError(
+                f"The model could not be loaded: {self.failure}", code="model_failed", status=503
+            )
+
+    def _hold(self, ticket: Ticket, model: str) -> None:
+        with self._changed:
+            adapter = None if model == self.base else model
+            if adapter is not None and adapter not in self._adapters:
+                known = ", ".join([self.base, *self._adapters])
+                raise RequestError(
+                    f"The model {model!r} is not served here; served: {known}.",
+                    param="model",
+                    code="model_not_found",
+                    status=404,
+                )
+            self._check_ready()
+            ticket._adapter = adapter
+            ticket._holding = True
+            self._held[adapter] += 1
+
+    def _submit(self, ticket: Ticket, job: Job) -> None:
+        with self._changed:
+            self._prepared(ticket)
+            self._queue.append(job)
+            self._changed.notify_all()
+
+    def _close(self, ticket: Ticket) -> None:
+        with self._changed:
+            self._prepared(ticket)
+            if ticket._holding:
+                ticket._holding = False
+                self._held[ticket._adapter] -= 1
+                self._changed.notify_all()
+
+    def _prepared(self, ticket: Ticket) -> None:
+        if ticket._preparing:
+            ticket._preparing = False
+            self._preparing -= 1
+            self._changed.notify_all()
+
+    # What the worker does.
+
+    def _work(self) -> None:
+        started = time.monotonic()
+        try:
+            model = self._open_model()
+        except Exception as error:
+            self.failure = _one_line(error)
+            self.state = "failed"
+            if not isinstance(error, ModelServerError):
+                log.exception("the model could not be loaded")
+            log.error("The model could not be loaded: %s", self.failure)
+            if self._on_failed:
+                self._on_failed()
+            return
+        self.state = "ready"
+        log.info("%s is ready after %.1f s", self.base, time.monotonic() - started)
+        while (task := self._next()) is not None:
+            if isinstance(task, _Command):
+                _run(task, model)
+            else:
+                _answer(task, model)
+
+    def _next(self) -> _Command | list[Job] | None:
+        with self._changed:
+            while True:
+                command = self._ready_command()
+                if command is not None:
+                    return command
+                if self._queue:
+                    self._gather()
+                    return self._take_batch()
+                if self._stopping:
+                    return None
+                self._changed.wait()
+
+    def _ready_command(self) -> _Command | None:
+        for command in self._commands:
+            if command.needs_idle is None or not self._held[command.needs_idle]:
+                self._commands.remove(command)
+                return command
+        return None
+
+    def _gather(self) -> None:
+        deadline = time.monotonic() + self._patience_s
+        while self._preparing and len(self._queue) < self._max_batch:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            self._changed.wait(left)
+
+    def _take_batch(self) -> list[Job]:
+        group = self._queue[0].group
+        batch: list[Job] = []
+        rest: deque[Job] = deque()
+        for job in self._queue:
+            fits = job.group == group and len(batch) < self._max_batch
+            (batch if fits else rest).append(job)
+        self._queue = rest
+        return batch
+
+
+def _run(command: _Command, model: Model) -> None:
+    try:
+        command.run(model)
+    except Exception as error:
+        command.future.set_exception(error)
+    else:
+        command.future.set_result(None)
+
+
+def _answer(batch: list[Job], model: Model) -> None:
+    jobs = [job for job in batch if not job.cancelled]
+    for job in batch:
+        if job.cancelled:
+            job.future.cancel()
+        else:
+            # From here on the waiting side cannot cancel the future under the model's hands.
+            job.future.set_running_or_notify_cancel()
+    try:
+        if jobs:
+            model.answer(jobs)
+        failure: Exception = RuntimeError("the model left the request unanswered")
+    except Exception as error:
+        failure = error
+        log.exception("a batch of %d failed", len(jobs))
+    for job in jobs:
+        if not job.future.done():
+            job.future.set_exception(_told(failure))
+
+
+def _told(error: Exception) -> RequestError:
+    if isinstance(error, RequestError):
+        return error
+    return RequestError(
+        f"The model failed on this request: {_one_line(error)}", code="model_error", status=500
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{error}".split()) or type(error).__name__

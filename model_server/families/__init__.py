@@ -1,0 +1,45 @@
+"""One module per way a model takes a region; `overlay` reads marks drawn on the image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from model_server.errors import ModelFolderError
+from model_server.folder import ModelFolder
+
+if TYPE_CHECKING:
+    from model_server.engine import Model
+
+__all__ = ["FAMILIES", "open_model"]
+
+FAMILIES = ("overlay",)
+
+
+def open_model(
+    folder: ModelFolder, *, device: str = "auto", dtype: str = "auto", threads: int | None = None
+) -> Model:
+    """Load a model and get it ready to answer; imports torch, so call it off the event loop.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        dtype: ``auto`` is float32 on a CPU and bfloat16 on a GPU.
+        threads: CPU threads of this process's torch; None leaves torch's default.
+
+    Raises ModelFolderError when the folder cannot be served.
+    """
+    if folder.region_input not in FAMILIES:
+        raise ModelFolderError(
+            f"{folder.source}: region_input {folder.region_input!r} is not known; "
+            f"this server knows {', '.join(FAMILIES)}."
+        )
+    import torch
+
+    from model_server.families.checkpoint import load_checkpoint
+    from model_server.families.overlay import OverlayModel
+
+    if threads:
+        torch.set_num_threads(threads)
+    model, processor = load_checkpoint(folder, device=device, dtype=dtype)
+    served = OverlayModel(model, processor)
+    served.warm_up()
+    return served

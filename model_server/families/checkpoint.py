@@ -1,0 +1,57 @@
+"""From a checkpoint folder or hub id to a model and its processor, or one clear line why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+
+from model_server.errors import ModelFolderError
+from model_server.folder import ModelFolder
+
+__all__ = ["load_checkpoint", "pick_device", "pick_dtype"]
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(device: str) -> torch.device:
+    """`auto` is the first GPU if there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """`auto` is float32 on a CPU, where answers then do not depend on the batch, else bfloat16."""
+    if dtype == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if dtype not in _DTYPES:
+        raise ModelFolderError(f"dtype {dtype!r} is not one of auto, {', '.join(_DTYPES)}.")
+    return _DTYPES[dtype]
+
+
+def load_checkpoint(
+    folder: ModelFolder, *, device: str = "auto", dtype: str = "auto", **options: Any
+) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """Load model (eval mode, on its device) and processor.
+
+    `options` go to ``from_pretrained``. Raises ModelFolderError when files are missing, the
+    architecture does not read images, or there is no chat template.
+    """
+    where = pick_device(device)
+    try:
+        processor = AutoProcessor.from_pretrained(folder.source)
+        model = AutoModelForImageTextToText.from_pretrained(
+            folder.source, dtype=pick_dtype(dtype, where), **options
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelFolderError(
+            f"{folder.source} cannot be loaded as an image-text-to-text model: {reason}"
+        ) from error
+    if not getattr(processor, "chat_template", None):
+        raise ModelFolderError(
+            f"{folder.source} has no chat template; add a chat_template.jinja to the folder."
+        )
+    return model.to(where).eval(), processor

@@ -1,0 +1,105 @@
+"""Where a model is, and what its `regiontext.json` says about it.
+
+A model is a Hugging Face checkpoint folder or a hub id. `regiontext.json` in the folder is optional;
+without it the model is taken as one that reads marks drawn on the image ("overlay"). Knows nothing
+of torch: the server reads this before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_server.errors import ModelFolderError
+
+__all__ = ["BUNDLED", "ModelFolder", "find_model"]
+
+BUNDLED = Path(__file__).parent / "checkpoints" / "regiontext-mini"
+"""The model that ships with the package."""
+
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+_LORA_TARGETS = ("language", "all")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model's place and its announced properties.
+
+    Attributes:
+        source: absolute folder, or hub id ``owner/name``.
+        name: the id under which it is served.
+        region_input: how it takes a region; ``overlay`` means marks drawn on the image.
+        view: the View it was trained with, as a dict, or None when any will do.
+        max_regions: how many marked regions one question may refer to.
+        world: name, version and seed of the generated world it was trained on, or None.
+        lora_targets: what fine-tuning adapts unless told otherwise, ``language`` or ``all``.
+        finetune: recommended fine-tuning settings that differ from the defaults.
+    """
+
+    source: str
+    name: str
+    region_input: str = "overlay"
+    view: Mapping[str, Any] | None = None
+    max_regions: int = 2
+    world: Mapping[str, Any] | None = None
+    lora_targets: str = "language"
+    finetune: Mapping[str, Any] | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """True for a folder, False for a hub id."""
+        return Path(self.source).is_dir()
+
+
+def find_model(model: str | Path, *, name: str | None = None) -> ModelFolder:
+    """Resolve `--model`: a folder with a config.json, or a hub id ``owner/name``.
+
+    A hub id is not fetched here. Raises ModelFolderError when it is neither, or when the folder's
+    `regiontext.json` is not usable.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelFolderError(
+                f"{path} has no config.json, so it is not a model folder. Pass a folder written by "
+                "save_pretrained, or a hub id such as llava-hf/vip-llava-7b-hf."
+            )
+        return _described(path.resolve(), name)
+    text = str(model)
+    if _HUB_ID.fullmatch(text) and not path.exists():
+        return ModelFolder(source=text, name=name or text.rsplit("/", 1)[1])
+    raise ModelFolderError(
+        f"No model at {text!r}. Pass the path of a folder with a config.json, or a hub id such as "
+        "llava-hf/vip-llava-7b-hf."
+    )
+
+
+def _described(path: Path, name: str | None) -> ModelFolder:
+    file = path / "regiontext.json"
+    if not file.is_file():
+        return ModelFolder(source=str(path), name=name or path.name)
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelFolderError(f"{file} is not valid JSON: {error}") from None
+    if not isinstance(facts, dict):
+        raise ModelFolderError(f"{file} must hold a JSON object, not {type(facts).__name__}.")
+    targets = facts.get("lora_targets", "language")
+    if targets not in _LORA_TARGETS:
+        raise ModelFolderError(
+            f"{file}: lora_targets is {targets!r}; it must be one of {', '.join(_LORA_TARGETS)}."
+        )
+    return ModelFolder(
+        source=str(path),
+        name=name or str(facts.get("name") or path.name),
+        region_input=str(facts.get("region_input", "overlay")),
+        view=facts.get("view"),
+        max_regions=int(facts.get("max_regions", 2)),
+        world=facts.get("world"),
+        lora_targets=targets,
+        finetune=facts.get("finetune"),
+    )

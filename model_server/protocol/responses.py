@@ -1,0 +1,116 @@
+"""Response bodies in OpenAI's shapes: completions, stream chunks, models, errors.
+
+Pure functions from answers to dicts. Knows nothing of the model or of HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from model_server.errors import RequestError
+from model_server.folder import ModelFolder
+from model_server.jobs import Answer, Token
+
+__all__ = ["chunk", "completion", "error_body", "model_entry", "usage"]
+
+
+def completion(answer: Answer, *, id: str, model: str, created: int, logprobs: bool) -> dict:
+    """A chat.completion object; `choices[0].options` is added for closed questions."""
+    choice: dict[str, Any] = {
+        "index": 0,
+        "message": {"role": "assistant", "content": answer.text},
+        "logprobs": {"content": _logprobs(answer.tokens)} if logprobs else None,
+        "finish_reason": answer.finish,
+    }
+    if answer.options is not None:
+        choice["options"] = dict(answer.options)
+    return {
+        "id": id,
+        "object": "chat.completion",
+        "created": created,
+        "model": model,
+        "choices": [choice],
+        "usage": usage(answer),
+    }
+
+
+def chunk(
+    delta: dict[str, Any],
+    *,
+    id: str,
+    model: str,
+    created: int,
+    finish: str | None = None,
+    tokens: Sequence[Token] | None = None,
+    options: dict[str, float] | None = None,
+) -> dict:
+    """A chat.completion.chunk object."""
+    choice: dict[str, Any] = {
+        "index": 0,
+        "delta": delta,
+        "logprobs": {"content": _logprobs(tokens)} if tokens else None,
+        "finish_reason": finish,
+    }
+    if options is not None:
+        choice["options"] = options
+    return {
+        "id": id,
+        "object": "chat.completion.chunk",
+        "created": created,
+        "model": model,
+        "choices": [choice],
+    }
+
+
+def usage(answer: Answer) -> dict[str, int]:
+    """Token counts; image tokens count as prompt tokens."""
+    completion_tokens = len(answer.tokens)
+    return {
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": answer.prompt_tokens + completion_tokens,
+    }
+
+
+def model_entry(
+    folder: ModelFolder, *, id: str, root: str, parent: str | None, created: int
+) -> dict:
+    """One entry of GET /v1/models, with how the model takes a region."""
+    return {
+        "id": id,
+        "object": "model",
+        "created": created,
+        "owned_by": "regiontext",
+        "root": root,
+        "parent": parent,
+        "region_input": folder.region_input,
+        "view": None if folder.view is None else dict(folder.view),
+        "max_regions": folder.max_regions,
+    }
+
+
+def error_body(error: RequestError) -> dict:
+    """OpenAI's error object."""
+    return {
+        "error": {
+            "message": error.message,
+            "type": error.kind,
+            "param": error.param,
+            "code": error.code,
+        }
+    }
+
+
+def _logprobs(tokens: Sequence[Token]) -> list[dict[str, Any]]:
+    return [
+        {**_token(token), "top_logprobs": [_token(top) for top in token.top]} for token in tokens
+    ]
+
+
+def _token(token: Token) -> dict[str, Any]:
+    return {
+        "token": token.data.decode("utf-8", errors="replace"),
+        "logprob": token.logprob,
+        "bytes": list(token.data),
+    }

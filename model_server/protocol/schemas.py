@@ -1,0 +1,163 @@
+"""Request bodies of the API, and how a bad one is named to the client.
+
+A field that would change the answer but is not supported is refused by name instead of being
+silently ignored. Knows nothing of the model or of HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from model_server.errors import RequestError
+from model_server.jobs import Sampling
+
+__all__ = [
+    "ChatRequest",
+    "LoadAdapterRequest",
+    "StructuredOutputs",
+    "UnloadAdapterRequest",
+    "parse_body",
+]
+
+MAX_OPTIONS = 512
+
+_Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class StructuredOutputs(_Body):
+    """vLLM's structured outputs, of which `choice` is supported: a closed question."""
+
+    choice: list[_Text] = Field(min_length=1, max_length=MAX_OPTIONS)
+
+
+class StreamOptions(_Body):
+    """OpenAI's stream options."""
+
+    include_usage: bool = False
+
+
+class TextFormat(_Body):
+    """The only response format: plain text."""
+
+    type: Literal["text"]
+
+
+class ChatRequest(_Body):
+    """Body of POST /v1/chat/completions.
+
+    `messages` is checked by `model_server.protocol.messages`, which names the part at fault.
+    `temperature` defaults to 0: suggestions should repeat.
+    """
+
+    model: _Text
+    messages: list[Any] = Field(min_length=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    seed: int | None = None
+    n: Literal[1] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    stop: str | list[str] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    structured_outputs: StructuredOutputs | None = None
+    response_format: TextFormat | None = None
+    frequency_penalty: Literal[0] | None = None
+    presence_penalty: Literal[0] | None = None
+    # These describe the caller, not the answer.
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    store: bool | None = None
+    service_tier: str | None = None
+
+    def sampling(self) -> Sampling:
+        """Decoding settings, with the server's defaults filled in."""
+        defaults = Sampling()
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        if len(stop) > 4:
+            raise RequestError(f"At most 4 stop texts, got {len(stop)}.", param="stop")
+        return Sampling(
+            max_tokens=self.max_completion_tokens or self.max_tokens or defaults.max_tokens,
+            temperature=self.temperature or 0.0,
+            top_p=self.top_p or 1.0,
+            seed=self.seed,
+            top_logprobs=(self.top_logprobs or 0) if self.logprobs else 0,
+            stop=tuple(text for text in stop if text),
+        )
+
+    def options(self) -> tuple[str, ...]:
+        """Options of a closed question, or () for an open one."""
+        if self.structured_outputs is None:
+            return ()
+        choice = self.structured_outputs.choice
+        if len(set(choice)) != len(choice):
+            twice = next(option for option in choice if choice.count(option) > 1)
+            raise RequestError(
+                f"The option {twice!r} is given twice; options must differ.",
+                param="structured_outputs.choice",
+            )
+        return tuple(choice)
+
+
+class LoadAdapterRequest(_Body):
+    """Body of POST /v1/load_lora_adapter, as vLLM names it."""
+
+    lora_name: _Text
+    lora_path: _Text
+
+
+class UnloadAdapterRequest(_Body):
+    """Body of POST /v1/unload_lora_adapter, as vLLM names it."""
+
+    lora_name: _Text
+    lora_int_id: int | None = None
+
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+
+
+def parse_body(schema: type[BodyT], body: bytes) -> BodyT:
+    """Parse a JSON body; raises RequestError naming the first field at fault."""
+    try:
+        return schema.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        raise _told(error) from None
+
+
+def _told(error: ValidationError) -> RequestError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    param = _path(first["loc"])
+    if first["type"] == "json_invalid":
+        return RequestError(f"The body is not valid JSON: {first['msg']}.", code="invalid_json")
+    if first["type"] == "extra_forbidden":
+        return RequestError(
+            f"The field {param!r} is not supported by this server; leave it out.",
+            param=param,
+            code="unsupported_field",
+        )
+    if first["type"] == "missing":
+        return RequestError(f"The field {param!r} is missing.", param=param, code="missing_field")
+    given = repr(first.get("input"))
+    given = given if len(given) <= 80 else given[:77] + "..."
+    return RequestError(
+        f"{param}: {first['msg']} (got {given}).", param=param, code="invalid_value"
+    )
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    # pydantic adds the tried type of a union to the path; the client knows only its own fields.
+    text = ""
+    for step in loc:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif step not in {"str", "bool", "int"} and not step.startswith(("list[", "constrained-")):
+            text += f".{step}" if text else step
+    return text or "body"

@@ -1,0 +1,154 @@
+"""A tiny random model on disk, and live servers around it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import torch
+import uvicorn
+from PIL import Image
+
+from model_server.app import create_app
+from model_server.architectures.tiny import Shape, build_model, build_processor
+from model_server.architectures.tokenizer import train_tokenizer
+from model_server.engine import Engine
+from model_server.families import open_model
+from model_server.folder import ModelFolder, find_model
+
+WORDS = ("red", "green", "blue", "star", "circle", "square", "small", "large", "a", "the", "object")
+TEXTS = (
+    "Describe the object within the red rectangle.",
+    "What is the colour of the object? Choose one: red, green, blue.",
+    "a small red star",
+    "a large blue square",
+)
+TINY = Shape(
+    image=56,
+    patch=14,
+    vision_width=32,
+    vision_layers=3,
+    vision_heads=2,
+    vision_features=(1, 2, 3),
+    text_width=32,
+    text_layers=2,
+    text_heads=2,
+    text_hidden=64,
+)
+
+
+def build_tiny(path: Path, *, seed: int = 0, **facts: object) -> Path:
+    """Save a random model whose logits are far apart, so that argmax is no coin toss."""
+    torch.manual_seed(seed)
+    tokenizer = train_tokenizer(TEXTS, vocabulary=384, words=WORDS)
+    model = build_model(tokenizer, TINY, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim == 2 and "embed" not in name:
+                noise = torch.randn(weight.shape, generator=generator)
+                weight.copy_(noise * 1.5 / weight.shape[1] ** 0.5)
+        words = model.get_input_embeddings().weight
+        words.copy_(torch.randn(words.shape, generator=generator) * 0.4)
+        for token in range(len(words)):
+            piece = tokenizer.convert_ids_to_tokens(token) or ""
+            letters = piece.removeprefix("Ġ")
+            if piece != "<|end|>" and not (letters.isascii() and letters.isalpha()):
+                words[token] = 0  # never said, so that answers are readable
+    model.save_pretrained(path)
+    build_processor(tokenizer, TINY).save_pretrained(path)
+    described = {"name": "tiny", "region_input": "overlay", "view": {"scope": "crop"}, **facts}
+    (path / "regiontext.json").write_text(json.dumps(described))
+    return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def picture(seed: int, size: tuple[int, int] = (70, 50)) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def data_url(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def messages(text: str, *images: Image.Image) -> list[dict]:
+    parts: list[dict] = [
+        {"type": "image_url", "image_url": {"url": data_url(image)}} for image in images
+    ]
+    return [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
+
+
+@contextmanager
+def serving(engine: Engine, folder: ModelFolder, **options: object) -> Iterator[str]:
+    """A live server in a thread; yields its base URL as soon as the port is open."""
+    app = create_app(engine, folder, **options)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def wait_ready(url: str) -> None:
+    for _ in range(2000):
+        if httpx.get(f"{url}/ready").status_code == 200:
+            return
+        time.sleep(0.01)
+    raise AssertionError(httpx.get(f"{url}/ready").text)
+
+
+@pytest.fixture(scope="module")
+def server(tiny_folder: Path) -> Iterator[str]:
+    folder = find_model(tiny_folder)
+    engine = Engine(lambda: open_model(folder, device="cpu", threads=1), base=folder.name)
+    with serving(engine, folder) as url:
+        wait_ready(url)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def make_adapter(tiny_folder: Path) -> Callable[..., Path]:
+    """`make_adapter(path, seed=1, scale=2.0)`: a LoRA of random weights for the tiny model."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForImageTextToText
+
+    def make(path: Path, *, seed: int = 1, scale: float = 2.0, base: Path = tiny_folder) -> Path:
+        model = AutoModelForImageTextToText.from_pretrained(base)
+        config = LoraConfig(r=4, target_modules=r".*language_model.*(q_proj|v_proj|down_proj)")
+        lora = get_peft_model(model, config)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, weight in lora.named_parameters():
+                if "lora_" in name:
+                    weight.copy_(torch.randn(weight.shape, generator=generator) * scale)
+        lora.save_pretrained(path)
+        return path
+
+    return make

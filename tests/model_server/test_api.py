@@ -1,0 +1,365 @@
+"""The API as clients see it: the official openai client against a live server."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from model_server.engine import Engine
+from model_server.folder import find_model
+from model_server.protocol.messages import ImageLimits
+from tests.model_server.conftest import messages, picture, serving, wait_ready
+
+pytestmark = pytest.mark.model
+QUESTION = "Describe the object within the red rectangle."
+
+
+@pytest.fixture(scope="module")
+def client(server: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{server}/v1", api_key="none", max_retries=0)
+
+
+def ask(client: openai.OpenAI, text: str = QUESTION, seed: int = 0, **options: object):
+    options.setdefault("model", "tiny")
+    options.setdefault("max_tokens", 8)
+    return client.chat.completions.create(messages=messages(text, picture(seed)), **options)
+
+
+def test_open_question(client: openai.OpenAI) -> None:
+    answer = ask(client, logprobs=True, top_logprobs=3)
+    choice = answer.choices[0]
+    assert answer.object == "chat.completion" and answer.model == "tiny"
+    assert choice.finish_reason in {"stop", "length"}
+    tokens = choice.logprobs.content
+    assert answer.usage.completion_tokens == len(tokens) <= 8
+    assert answer.usage.prompt_tokens > 16
+    for token in tokens:
+        assert token.logprob <= 0
+        assert bytes(token.bytes).decode(errors="replace") == token.token
+        assert len(token.top_logprobs) == 3
+        assert token.top_logprobs[0].logprob == pytest.approx(token.logprob)  # greedy
+    said = b"".join(bytes(token.bytes) for token in tokens).decode(errors="replace")
+    assert said.removesuffix("<|end|>").strip() == choice.message.content
+
+
+def test_image_and_text_matter(client: openai.OpenAI) -> None:
+    answers = {
+        tuple(
+            token.logprob
+            for token in ask(client, text, seed, logprobs=True).choices[0].logprobs.content
+        )
+        for text in (QUESTION, "a large blue square")
+        for seed in (0, 1)
+    }
+    assert len(answers) == 4
+
+
+def test_no_logprobs_unless_asked(client: openai.OpenAI) -> None:
+    assert ask(client).choices[0].logprobs is None
+
+
+def test_sampling_follows_the_seed(client: openai.OpenAI) -> None:
+    hot = {"temperature": 2.0, "max_tokens": 12}
+    first = ask(client, **hot, extra_body={"seed": 5}).choices[0].message.content
+    again = ask(client, **hot, extra_body={"seed": 5}).choices[0].message.content
+    other = ask(client, **hot, extra_body={"seed": 6}).choices[0].message.content
+    assert first == again != other
+    narrow = ask(client, **hot, top_p=1e-6, extra_body={"seed": 7}).choices[0].message.content
+    assert narrow == ask(client, max_tokens=12).choices[0].message.content
+
+
+def test_closed_question(client: openai.OpenAI) -> None:
+    options = ["red", "green", "blue", "dark green"]
+    answer = ask(client, logprobs=True, extra_body={"structured_outputs": {"choice": options}})
+    choice = answer.choices[0]
+    assert list(choice.options) == options
+    assert sum(choice.options.values()) == pytest.approx(1)
+    assert choice.message.content == max(choice.options, key=choice.options.get)
+    assert choice.logprobs.content[-1].token == "<|end|>"
+
+
+def test_stop_text(client: openai.OpenAI) -> None:
+    whole = ask(client, max_tokens=8).choices[0].message.content
+    stop = whole[len(whole) // 2 :][:2]
+    cut = ask(client, max_tokens=8, stop=[stop]).choices[0]
+    assert cut.message.content == whole[: whole.index(stop)].strip()
+    assert cut.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("options", [[], ["red", "green"]])
+def test_stream_says_the_same(client: openai.OpenAI, options: list[str]) -> None:
+    extra = {"structured_outputs": {"choice": options}} if options else {}
+    whole = ask(client, logprobs=True, extra_body=extra)
+    chunks = list(
+        ask(
+            client,
+            stream=True,
+            logprobs=True,
+            stream_options={"include_usage": True},
+            extra_body=extra,
+        )
+    )
+    deltas = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+    tokens = [
+        token
+        for chunk in chunks
+        if chunk.choices and chunk.choices[0].logprobs
+        for token in chunk.choices[0].logprobs.content
+    ]
+    assert "".join(deltas) == whole.choices[0].message.content
+    assert [t.token for t in tokens] == [t.token for t in whole.choices[0].logprobs.content]
+    assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason
+    assert chunks[-1].usage == whole.usage
+
+
+def test_together_as_alone(client: openai.OpenAI) -> None:
+    asked = [
+        {"text": text, "seed": seed, "max_tokens": 4 + seed, "extra_body": extra}
+        for seed, text in enumerate([QUESTION, "a small red star", "a", "the large object"])
+        for extra in ({}, {"structured_outputs": {"choice": ["red", "a large blue square"]}})
+    ]
+    alone = [ask(client, **one).choices[0] for one in asked]
+    with ThreadPoolExecutor(len(asked)) as pool:
+        together = list(pool.map(lambda one: ask(client, **one).choices[0], asked))
+    for one, other in zip(alone, together, strict=True):
+        assert one.message.content == other.message.content
+        assert one.finish_reason == other.finish_reason
+        if hasattr(one, "options"):
+            assert one.options == pytest.approx(other.options, abs=1e-4)
+
+
+def test_several_images_and_text_only(client: openai.OpenAI) -> None:
+    two = client.chat.completions.create(
+        model="tiny", messages=messages(QUESTION, picture(1), picture(2, (30, 90))), max_tokens=4
+    )
+    one = ask(client, seed=1, max_tokens=4)
+    assert two.usage.prompt_tokens == one.usage.prompt_tokens + 16
+    none = client.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": QUESTION}], max_tokens=4
+    )
+    assert none.usage.prompt_tokens == one.usage.prompt_tokens - 16
+
+
+def test_models_announce_how_they_take_a_region(client: openai.OpenAI, tiny_folder: Path) -> None:
+    (entry,) = client.models.list().data
+    assert entry.id == "tiny" and entry.owned_by == "regiontext" and entry.parent is None
+    assert entry.root == str(tiny_folder)
+    assert (entry.region_input, entry.view, entry.max_regions) == ("overlay", {"scope": "crop"}, 2)
+    assert client.models.retrieve("tiny").id == "tiny"
+
+
+def test_adapters_come_and_go(
+    client: openai.OpenAI, server: str, make_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    def post(action: str, **body: str) -> httpx.Response:
+        return httpx.post(f"{server}/v1/{action}_lora_adapter", json=body, timeout=30)
+
+    base = ask(client).choices[0].message.content
+    for number in (1, 2):
+        path = make_adapter(tmp_path / f"run{number}", seed=number)
+        assert post("load", lora_name=f"tiny:000{number}", lora_path=str(path)).status_code == 200
+    entries = {entry.id: entry for entry in client.models.list().data}
+    assert entries["tiny:0001"].parent == "tiny"
+    assert entries["tiny:0001"].root == str(tmp_path / "run1")
+
+    names = ["tiny", "tiny:0001", "tiny:0002"]
+    alone = [ask(client, model=name).choices[0].message.content for name in names]
+    assert alone[0] == base and len(set(alone)) == 3
+    with ThreadPoolExecutor(12) as pool:
+        mixed = list(
+            pool.map(lambda name: ask(client, model=name).choices[0].message.content, names * 4)
+        )
+    assert mixed == alone * 4
+
+    again = post("load", lora_name="tiny:0001", lora_path=str(tmp_path / "run1"))
+    assert again.status_code == 400 and again.json()["error"]["code"] == "adapter_exists"
+    unknown = post("unload", lora_name="other")
+    assert unknown.status_code == 404 and unknown.json()["error"]["param"] == "lora_name"
+
+    with ThreadPoolExecutor(12) as pool:  # unloading fails none of those in flight
+        started = threading.Barrier(12)
+
+        def in_flight(number: int) -> str | None:
+            if number == 11:
+                started.wait()
+                assert post("unload", lora_name="tiny:0001").status_code == 200
+                return None
+            started.wait()
+            try:
+                return ask(client, model="tiny:0001").choices[0].message.content
+            except openai.NotFoundError:
+                return None
+
+        answers = {answer for answer in pool.map(in_flight, range(12)) if answer is not None}
+    assert answers <= {alone[1]}
+    with pytest.raises(openai.NotFoundError, match="tiny:0001"):
+        ask(client, model="tiny:0001")
+    assert ask(client, model="tiny:0002").choices[0].message.content == alone[2]
+    assert post("unload", lora_name="tiny:0002").status_code == 200
+    assert ask(client).choices[0].message.content == base
+    reloaded = post("load", lora_name="tiny:0001", lora_path=str(tmp_path / "run1"))
+    assert reloaded.status_code == 200
+    assert ask(client, model="tiny:0001").choices[0].message.content == alone[1]
+    assert post("unload", lora_name="tiny:0001").status_code == 200
+
+
+BAD = {
+    "no such model": ({"model": "gpt-5"}, "model", 404),
+    "unknown field": ({"reasoning": "high"}, "reasoning", 400),
+    "two answers": ({"n": 2}, "n", 400),
+    "temperature": ({"temperature": 3}, "temperature", 400),
+    "top_p": ({"top_p": 0}, "top_p", 400),
+    "max_tokens": ({"max_tokens": 0}, "max_tokens", 400),
+    "max_tokens type": ({"max_tokens": "many"}, "max_tokens", 400),
+    "no options": ({"structured_outputs": {"choice": []}}, "structured_outputs.choice", 400),
+    "empty option": ({"structured_outputs": {"choice": [""]}}, "structured_outputs.choice[0]", 400),
+    "same option": (
+        {"structured_outputs": {"choice": ["a", "a"]}},
+        "structured_outputs.choice",
+        400,
+    ),
+    "a grammar": ({"structured_outputs": {"regex": "a*"}}, "structured_outputs.choice", 400),
+    "no messages": ({"messages": []}, "messages", 400),
+    "odd role": ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", 400),
+    "last word": ({"messages": [{"role": "assistant", "content": "x"}]}, "messages[0].role", 400),
+    "no content": ({"messages": [{"role": "user", "content": []}]}, "messages[0].content", 400),
+    "odd part": (
+        {"messages": [{"role": "user", "content": [{"type": "audio"}]}]},
+        "messages[0].content[0].type",
+        400,
+    ),
+    "too long": (
+        {"messages": [{"role": "user", "content": "star " * 600}]},
+        "messages",
+        400,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_requests_name_the_field(server: str, name: str) -> None:
+    change, param, status = BAD[name]
+    body = {"model": "tiny", "messages": messages(QUESTION, picture(0)), **change}
+    response = httpx.post(f"{server}/v1/chat/completions", json=body)
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (status, param), error
+    assert error["message"] and error["type"].endswith("_error")
+
+
+BAD_URLS = {
+    "https://example.com/x.png": "image_url_not_supported",
+    "/etc/passwd": "image_url_not_supported",
+    "data:text/plain;base64,aGk=": "invalid_image",
+    "data:image/png;base64,%%%": "invalid_image",
+    "data:image/png;base64," + base64.b64encode(b"not a picture").decode(): "invalid_image",
+}
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_bad_images_name_the_part(server: str, url: str) -> None:
+    part = {"type": "image_url", "image_url": {"url": url}}
+    asked = [{"role": "user", "content": [{"type": "text", "text": "a"}, part]}]
+    response = httpx.post(
+        f"{server}/v1/chat/completions", json={"model": "tiny", "messages": asked}
+    )
+    error = response.json()["error"]
+    assert response.status_code == 400
+    assert error["param"] == "messages[0].content[1].image_url.url"
+    assert error["code"] == BAD_URLS[url]
+
+
+def test_not_json_and_no_route(server: str) -> None:
+    broken = httpx.post(f"{server}/v1/chat/completions", content=b"{")
+    assert broken.status_code == 400 and broken.json()["error"]["code"] == "invalid_json"
+    missing = httpx.get(f"{server}/v2/models")
+    assert missing.status_code == 404 and "/v2/models" in missing.json()["error"]["message"]
+
+
+def test_bad_adapters_leave_the_model_alone(
+    client: openai.OpenAI, server: str, make_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = ask(client).choices[0].message.content
+    good = make_adapter(tmp_path / "good")
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    (pickled / "adapter_config.json").write_text((good / "adapter_config.json").read_text())
+    (pickled / "adapter_model.bin").write_bytes(b"x")
+    torn = tmp_path / "torn"
+    torn.mkdir()
+    (torn / "adapter_config.json").write_text((good / "adapter_config.json").read_text())
+    (torn / "adapter_model.safetensors").write_bytes(b"x" * 50)
+    for path in (tmp_path / "missing", pickled, torn):
+        response = httpx.post(
+            f"{server}/v1/load_lora_adapter", json={"lora_name": "bad", "lora_path": str(path)}
+        )
+        error = response.json()["error"]
+        assert response.status_code == 400 and error["param"] == "lora_path", error
+        assert path.name in error["message"]
+    assert [entry.id for entry in client.models.list().data] == ["tiny"]
+    assert ask(client).choices[0].message.content == base
+
+
+def test_key_and_limits(tiny_folder: Path) -> None:
+    folder = find_model(tiny_folder)
+    engine = Engine(lambda: _Echo(), base="tiny")
+    limits = ImageLimits(max_bytes=2000, max_pixels=400, max_images=1)
+    with serving(engine, folder, api_key="secret", limits=limits, max_body_bytes=20_000) as url:
+        wait_ready(url)
+        assert httpx.get(f"{url}/v1/models").status_code == 401
+        headers = {"Authorization": "Bearer secret"}
+        assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 200
+
+        def post(*pictures: object) -> httpx.Response:
+            body = {"model": "tiny", "messages": messages("a", *pictures)}
+            return httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers)
+
+        assert post(picture(0, (10, 10))).status_code == 500  # _Echo does not answer
+        assert "pixels" in post(picture(0, (25, 25))).json()["error"]["message"]
+        assert post(picture(0, (50, 50))).json()["error"]["code"] == "image_too_large"
+        two = post(picture(0, (5, 5)), picture(0, (5, 5))).json()["error"]
+        assert two["code"] == "too_many_images"
+        assert two["param"] == "messages[0].content[1].image_url.url"
+        assert post(picture(0, (100, 90))).status_code == 413
+
+
+def test_port_opens_before_the_model_is_loaded(tiny_folder: Path) -> None:
+    folder = find_model(tiny_folder)
+    go = threading.Event()
+
+    def slow() -> _Echo:
+        go.wait(20)
+        raise OSError("disk\non fire")
+
+    failed = threading.Event()
+    engine = Engine(slow, base="tiny", on_failed=failed.set)
+    with serving(engine, folder) as url:
+        assert httpx.get(f"{url}/health").status_code == 200
+        assert httpx.get(f"{url}/ready").status_code == 503
+        assert httpx.get(f"{url}/v1/models").json()["data"][0]["id"] == "tiny"
+        body = {"model": "tiny", "messages": messages("a")}
+        early = httpx.post(f"{url}/v1/chat/completions", json=body)
+        assert early.status_code == 503
+        assert early.json()["error"]["code"] == "model_loading"
+        assert early.headers["retry-after"]
+        go.set()
+        assert failed.wait(5)
+        assert httpx.get(f"{url}/health").status_code == 200
+        assert httpx.get(f"{url}/ready").json() == {"status": "failed", "error": "disk on fire"}
+
+
+class _Echo:
+    """A model that leaves every job unanswered."""
+
+    def answer(self, jobs: object) -> None:
+        """Answer nothing."""
+
+    def load_adapter(self, name: str, path: Path) -> None: ...
+
+    def unload_adapter(self, name: str) -> None: ...

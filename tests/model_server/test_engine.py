@@ -1,0 +1,204 @@
+"""The queue: what is batched, what waits, what happens around adapters and failures."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from model_server.engine import Engine, Job
+from model_server.errors import AdapterError, RequestError
+from model_server.jobs import Answer, Prompt
+
+
+class FakeModel:
+    """Answers with the adapter's name; holds each batch until `go` is set."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Job]] = []
+        self.go = threading.Event()
+        self.go.set()
+        self.started = threading.Event()
+        self.adapters: set[str] = set()
+        self.fail = False
+
+    def answer(self, jobs: Sequence[Job]) -> None:
+        self.batches.append(list(jobs))
+        self.started.set()
+        assert self.go.wait(10)
+        if self.fail:
+            raise RuntimeError("out of\nmemory")
+        for job in jobs:
+            assert job.adapter is None or job.adapter in self.adapters
+            job.future.set_result(Answer(str(job.adapter), (), "stop", 1))
+
+    def load_adapter(self, name: str, path: Path) -> None:
+        if path.name == "bad":
+            raise AdapterError("unfit", param="lora_path")
+        self.adapters.add(name)
+
+    def unload_adapter(self, name: str) -> None:
+        self.adapters.remove(name)
+
+
+@contextmanager
+def running(model: FakeModel, **options: object) -> Iterator[Engine]:
+    engine = Engine(lambda: model, base="base", **options)
+    engine.start()
+    while engine.state == "loading":
+        time.sleep(0.001)
+    try:
+        yield engine
+    finally:
+        model.go.set()
+        engine.stop()
+        engine._thread.join(5)
+        assert not engine._thread.is_alive()
+
+
+def submit(
+    engine: Engine, model: str = "base", *, options: tuple[str, ...] = (), image: bool = False
+) -> Job:
+    ticket = engine.arrive()
+    ticket.choose(model)
+    images = [Image.new("RGB", (2, 2))] if image else []
+    return ticket.submit(Prompt([], images, options=options))
+
+
+def busy(engine: Engine, model: FakeModel) -> Job:
+    """Occupy the worker, so that what comes next queues up."""
+    model.go.clear()
+    model.started.clear()
+    job = submit(engine)
+    assert model.started.wait(5)
+    return job
+
+
+def test_waiting_requests_share_a_batch_up_to_the_limit() -> None:
+    model = FakeModel()
+    with running(model, max_batch=3) as engine:
+        first = busy(engine, model)
+        jobs = [submit(engine) for _ in range(5)]
+        model.go.set()
+        for job in [first, *jobs]:
+            job.future.result(5)
+    assert [len(batch) for batch in model.batches] == [1, 3, 2]
+
+
+def test_a_batch_holds_one_kind_of_request() -> None:
+    model = FakeModel()
+    with running(model) as engine:
+        engine.load_adapter("a", Path("a")).result(5)
+        busy(engine, model)
+        jobs = [
+            submit(engine, name, options=options, image=image)
+            for name in ("base", "a")
+            for options in ((), ("x",))
+            for image in (False, True)
+            for _ in range(2)
+        ]
+        model.go.set()
+        assert [job.future.result(5).text for job in jobs] == ["None"] * 8 + ["a"] * 8
+    assert [len(batch) for batch in model.batches] == [1] + [2] * 8
+
+
+def test_a_single_request_does_not_wait() -> None:
+    with running(FakeModel(), patience_s=30) as engine:
+        started = time.monotonic()
+        submit(engine).future.result(5)
+        assert time.monotonic() - started < 1
+
+
+def test_a_forming_batch_waits_for_what_is_being_received() -> None:
+    model = FakeModel()
+    with running(model, patience_s=5) as engine:
+        late = engine.arrive()
+        job = submit(engine)
+        time.sleep(0.05)
+        assert not model.batches
+        late.choose("base")
+        other = late.submit(Prompt([], []))
+        job.future.result(1)
+        other.future.result(1)
+    assert [len(batch) for batch in model.batches] == [2]
+
+
+def test_a_slow_sender_holds_up_nobody_for_long() -> None:
+    with running(FakeModel(), patience_s=0.05) as engine:
+        never = engine.arrive()
+        submit(engine).future.result(1)
+        never.close()
+        never.close()
+        submit(engine).future.result(1)
+
+
+def test_unloading_waits_for_requests_in_flight_and_refuses_new_ones() -> None:
+    model = FakeModel()
+    with running(model) as engine:
+        engine.load_adapter("a", Path("a")).result(5)
+        preparing = engine.arrive()
+        preparing.choose("a")
+        unloaded = engine.unload_adapter("a")
+        with pytest.raises(RequestError, match="'a' is not served") as refused:
+            submit(engine, "a")
+        assert refused.value.status == 404 and engine.adapters() == {}
+        with pytest.raises(AdapterError, match="already served"):  # not free before it is gone
+            engine.load_adapter("a", Path("a"))
+        submit(engine).future.result(5)
+        assert not unloaded.done() and model.adapters == {"a"}
+        assert preparing.submit(Prompt([], [])).future.result(5).text == "a"
+        unloaded.result(5)
+        assert model.adapters == set()
+        engine.load_adapter("a", Path("b")).result(5)
+        assert engine.adapters() == {"a": Path("b")}
+
+
+def test_an_unfit_adapter_leaves_its_name_free() -> None:
+    with running(FakeModel()) as engine:
+        with pytest.raises(AdapterError, match="unfit"):
+            engine.load_adapter("a", Path("bad")).result(5)
+        assert engine.adapters() == {}
+        engine.load_adapter("a", Path("good")).result(5)
+        with pytest.raises(AdapterError, match="'base' is already served"):
+            engine.load_adapter("base", Path("good"))
+
+
+def test_a_failed_batch_tells_its_requests_and_the_next_works() -> None:
+    model = FakeModel()
+    with running(model) as engine:
+        model.fail = True
+        with pytest.raises(RequestError, match="out of memory") as told:
+            submit(engine).future.result(5)
+        assert told.value.status == 500
+        model.fail = False
+        submit(engine).future.result(5)
+
+
+def test_cancelled_requests_are_not_answered() -> None:
+    model = FakeModel()
+    with running(model) as engine:
+        busy(engine, model)
+        gone, stays = submit(engine), submit(engine)
+        gone.cancelled = True
+        model.go.set()
+        stays.future.result(5)
+        with pytest.raises(CancelledError):
+            gone.future.result(5)
+    assert model.batches[1] == [stays]
+
+
+def test_stopping_answers_what_is_queued() -> None:
+    model = FakeModel()
+    with running(model) as engine:
+        jobs = [busy(engine, model), submit(engine)]
+        threading.Timer(0.05, model.go.set).start()
+        engine.stop()
+        assert all(job.future.done() for job in jobs)
+        with pytest.raises(RequestError, match="shutting down"):
+            submit(engine)

@@ -62,7 +62,7 @@ def build_tiny(path: Path, *, seed: int = 0, **facts: object) -> Path:
         for token in range(len(words)):
             piece = tokenizer.convert_ids_to_tokens(token) or ""
             letters = piece.removeprefix("Ġ")
-            if piece != "<|end|>" and not (letters.isascii() and letters.isalpha()):
+            if piece not in {"<|end|>", "Ġ"} and not (letters.isascii() and letters.isalpha()):
                 words[token] = 0  # never said, so that answers are readable
     model.save_pretrained(path)
     build_processor(tokenizer, TINY).save_pretrained(path)

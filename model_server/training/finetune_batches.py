@@ -1,0 +1,195 @@
+"""From items to batches: tokens, labels on answers only, and what the frozen vision tower saw.
+
+Prompts are padded on the left and answers on the right, so the answers of a batch line up in its
+last columns and logits are needed only there. When the vision tower is frozen, its output is
+computed once per image instead of once per visit. Knows nothing of optimisers or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, ProcessorMixin
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from model_server.families.chat import answer_ids, encode, end_tokens, prompt_text, question_turn
+from model_server.scoring import can_branch
+from model_server.training.finetune_data import Item, open_images
+
+__all__ = ["Batches", "Planner", "answer_loss"]
+
+_IGNORED = -100
+_CHUNK = 32
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Which items each step sees: a fixed share of new ones, every item once before any twice.
+
+    A pure function of the seed, so that a resumed run sees what it would have seen.
+
+    Attributes:
+        new: number of new items; they come first in the item list.
+        replay: number of replayed items, after the new ones.
+        new_per_batch, replay_per_batch: how many of each make a batch.
+    """
+
+    new: int
+    replay: int
+    new_per_batch: int
+    replay_per_batch: int
+    seed: int
+
+    def batch(self, step: int) -> list[int]:
+        """Indices of the items of one step."""
+        chosen = self._draw(step, self.new, self.new_per_batch, stream=0)
+        replayed = self._draw(step, self.replay, self.replay_per_batch, stream=1)
+        return chosen + [self.new + index for index in replayed]
+
+    def _draw(self, step: int, count: int, each: int, *, stream: int) -> list[int]:
+        drawn: list[int] = []
+        for place in range(step * each, (step + 1) * each):
+            epoch, offset = divmod(place, count)
+            generator = torch.Generator().manual_seed((self.seed * 2 + stream) * 1_000_003 + epoch)
+            drawn.append(int(torch.randperm(count, generator=generator)[offset]))
+        return drawn
+
+
+class Batches:
+    """Items made ready for a model, and put together on demand.
+
+    Args:
+        frozen_tower: the vision tower does not learn, so its output may be kept.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: ProcessorMixin,
+        items: Sequence[Item],
+        *,
+        frozen_tower: bool,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._model = model
+        self._processor = processor
+        self._items = items
+        self._turns = [question_turn(len(item.images), item.prompt) for item in items]
+        self._texts = [prompt_text(processor, turns) for turns in self._turns]
+        ends = end_tokens(model, processor)
+        self._answers = [
+            answer_ids(processor, turns, item.answer, ends)
+            for turns, item in zip(self._turns, items, strict=True)
+        ]
+        self._pad = ends[0]
+        self._projector = _projector(model) if frozen_tower else None
+        self._prompts: list[Tensor] = []
+        self._seen: list[Tensor] = []
+        if self._projector is not None:
+            self._look(progress)
+
+    @property
+    def keeps_features(self) -> bool:
+        """True if the vision tower ran once per image and is not needed any more."""
+        return self._projector is not None
+
+    def batch(self, indices: Sequence[int]) -> tuple[dict[str, Any], Tensor]:
+        """Model inputs of these items and labels int64[B, W], -100 where there is no answer.
+
+        `logits_to_keep` is among the inputs: logits cover the last W + 1 positions.
+        """
+        inputs = self._kept(indices) if self._projector is not None else self._encoded(indices)
+        prompt_mask = inputs["attention_mask"]
+        answers = [self._answers[index] for index in indices]
+        width = max(len(ids) for ids in answers)
+        ids = torch.full((len(indices), width), self._pad)
+        labels = torch.full((len(indices), width), _IGNORED)
+        for row, answer in enumerate(answers):
+            ids[row, : len(answer)] = labels[row, : len(answer)] = torch.tensor(answer)
+        for key, value in list(inputs.items()):
+            same = isinstance(value, Tensor) and value.shape == prompt_mask.shape
+            if same and key not in {"input_ids", "attention_mask"}:
+                inputs[key] = torch.cat([value, value.new_zeros(ids.shape)], dim=1)
+        inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], dim=1)
+        mask = torch.cat([prompt_mask, (labels != _IGNORED).to(prompt_mask)], dim=1)
+        inputs["attention_mask"] = mask
+        if can_branch(self._model):
+            inputs["position_ids"] = (mask.cumsum(dim=-1) - 1).clamp(min=0)
+        device, dtype = self._model.device, self._model.dtype
+        for key, value in inputs.items():
+            if isinstance(value, Tensor):
+                inputs[key] = value.to(device, dtype if value.is_floating_point() else None)
+        if self._projector is not None:
+            inputs["mm_encoder_outputs"] = self._projected(indices)
+        inputs["logits_to_keep"] = width + 1
+        return inputs, labels.to(device)
+
+    def _encoded(self, indices: Sequence[int]) -> dict[str, Any]:
+        texts = [self._texts[index] for index in indices]
+        images = [open_images(self._items[index]) for index in indices]
+        return dict(encode(self._processor, texts, images))
+
+    def _kept(self, indices: Sequence[int]) -> dict[str, Any]:
+        prompts = [self._prompts[index] for index in indices]
+        longest = max(len(prompt) for prompt in prompts)
+        ids = torch.full((len(prompts), longest), self._pad)
+        mask = torch.zeros(len(prompts), longest, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            ids[row, longest - len(prompt) :] = prompt
+            mask[row, longest - len(prompt) :] = 1
+        return {"input_ids": ids, "attention_mask": mask}
+
+    def _projected(self, indices: Sequence[int]) -> dict[str, BaseModelOutputWithPooling]:
+        assert self._projector is not None
+        seen = torch.cat([self._seen[index] for index in indices])
+        seen = seen.to(self._model.device, self._model.dtype)
+        return {"image": BaseModelOutputWithPooling(pooler_output=self._projector(seen))}
+
+    @torch.no_grad()
+    def _look(self, progress: Callable[[int, int], None] | None) -> None:
+        """Run the vision tower over all images, keeping what reaches the projector."""
+        assert self._projector is not None
+        caught: list[Tensor] = []
+        hook = self._projector.register_forward_pre_hook(
+            lambda _, args: caught.append(args[0].detach().half().cpu())
+        )
+        try:
+            for start in range(0, len(self._items), _CHUNK):
+                indices = range(start, min(start + _CHUNK, len(self._items)))
+                inputs = self._encoded(indices)
+                pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
+                self._model.get_image_features(pixel_values=pixels)
+                counts = [len(self._items[index].images) for index in indices]
+                self._seen += caught.pop().split(counts)
+                for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True):
+                    self._prompts.append(ids[mask.bool()])
+                if progress:
+                    progress(indices.stop, len(self._items))
+        finally:
+            hook.remove()
+
+
+def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy over answer tokens, end of turn included.
+
+    Args:
+        logits: float[B, W + 1, V] over the last W + 1 positions.
+        labels: int64[B, W], -100 where there is no answer.
+    """
+    predicted = logits[:, :-1].float().flatten(0, 1)
+    return nn.functional.cross_entropy(predicted, labels.flatten(), ignore_index=_IGNORED)
+
+
+def _projector(model: PreTrainedModel) -> nn.Module | None:
+    # The layout of LLaVA and its kin: a tower, a projector taking its features, a language model
+    # that accepts what the projector made. Others run their tower at every visit.
+    inner = getattr(model, "model", model)
+    fits = type(model).__name__ in {
+        "LlavaForConditionalGeneration",
+        "VipLlavaForConditionalGeneration",
+    }
+    return getattr(inner, "multi_modal_projector", None) if fits else None

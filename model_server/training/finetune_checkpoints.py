@@ -1,0 +1,91 @@
+"""Checkpoints of a fine-tuning run that survive being killed at any moment.
+
+Everything is written beside and renamed: a checkpoint folder is complete or is not there, and so is
+the run's result. Work in progress lies in `OUT.partial` next to the result. Knows nothing of data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from model_server.errors import TrainingError
+
+__all__ = ["Workplace", "open_workplace"]
+
+_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a run keeps its work: `partial` until it is done, then `out`."""
+
+    out: Path
+    partial: Path
+
+    def last(self) -> Path | None:
+        """The newest complete checkpoint, or None."""
+        complete = sorted(self.partial.glob("step-*"))
+        return complete[-1] if complete else None
+
+    def save(self, model: PeftModel, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Write a checkpoint after `step` steps and forget all but the last two."""
+        target = self.partial / f"step-{step:07d}"
+        beside = self.partial / f"writing-{step:07d}"
+        shutil.rmtree(beside, ignore_errors=True)
+        model.save_pretrained(beside)
+        torch.save(optimizer.state_dict(), beside / "optimizer.pt")
+        os.rename(beside, target)
+        for old in sorted(self.partial.glob("step-*"))[:-_KEPT]:
+            shutil.rmtree(old)
+
+    def finish(self, model: PeftModel, run: Mapping[str, Any]) -> None:
+        """Write the adapter and run.json, let them appear as `out`, and clear the work."""
+        beside = self.partial / "result"
+        shutil.rmtree(beside, ignore_errors=True)
+        model.save_pretrained(beside)
+        # peft adds a model card with nothing but placeholders.
+        (beside / "README.md").unlink(missing_ok=True)
+        (beside / "run.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+        os.rename(beside, self.out)
+        shutil.rmtree(self.partial)
+
+
+def open_workplace(out: Path, *, identity: Mapping[str, Any], resume: bool) -> Workplace:
+    """Prepare the folders of a run.
+
+    Args:
+        identity: what makes it this run and no other; a resumed run must agree.
+        resume: go on where an earlier run was stopped, if there is one.
+
+    Raises TrainingError when `out` exists, or when the work in progress is of another run.
+    """
+    partial = out.with_name(out.name + ".partial")
+    place = Workplace(out, partial)
+    if out.exists():
+        raise TrainingError(f"{out} exists already; choose another --out or remove it.")
+    known = partial / "identity.json"
+    if resume and known.is_file():
+        before = json.loads(known.read_text(encoding="utf-8"))
+        differs = [key for key in identity if before.get(key) != identity[key]]
+        if differs:
+            key = differs[0]
+            raise TrainingError(
+                f"{partial} holds a run with another {key} ({before.get(key)!r}, now "
+                f"{identity[key]!r}); resume with the same settings or leave --resume out."
+            )
+        return place
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    beside = partial / "identity.tmp"
+    beside.write_text(json.dumps(identity), encoding="utf-8")
+    os.rename(beside, known)
+    return place

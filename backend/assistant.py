@@ -34,6 +34,7 @@ from regiontext.region import Region
 
 __all__ = [
     "Answered",
+    "Path",
     "Assistant",
     "Picture",
     "Suggestion",
@@ -68,16 +69,24 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why a question got no answer, in one line; temporary if asking later may get one."""
+
+    reason: str
+    temporary: bool
+
+
+@dataclass(frozen=True)
 class Answered:
     """What came of a set of questions.
 
-    failures: why, in one line, for each question (region ids, field) that got no answer. arm: of the image; outside
-    "assist" there are neither suggestions nor failures.
+    failures: why each question (region ids, field) that got no answer got none. arm: of the image; outside "assist"
+    there are neither suggestions nor failures.
     """
 
     arm: str
     suggestions: list[Suggestion] = field(default_factory=list)
-    failures: dict[tuple[tuple[str, ...], str], str] = field(default_factory=dict)
+    failures: dict[tuple[tuple[str, ...], str], Failure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +178,7 @@ async def suggest(
         path=path,
     )
     for (ids, name), why in answered.failures.items():
-        raise ModelError(f"{name!r} of {' and '.join(ids)}: {why}")
+        raise ModelError(f"{name!r} of {' and '.join(ids)}: {why.reason}")
     return answered.suggestions
 
 
@@ -207,7 +216,7 @@ async def answer(
     for one, question in tasks.items():
         fault = one.exception() if one in done else _OUT_OF_TIME
         if fault is not None:
-            result.failures[question.region_ids, question.field] = _reason(fault)
+            result.failures[question.region_ids, question.field] = _failure(fault)
             continue
         rows.append(
             SuggestionRow(
@@ -331,9 +340,11 @@ async def _in_time(work: Coroutine[Any, Any, Served], deadline: float | None) ->
         raise ModelUnavailable("the model server is too slow to say what it serves") from error
 
 
-def _reason(fault: BaseException) -> str:
-    """One line for the annotator; what was not raised on purpose goes to the log with its trace."""
+def _failure(fault: BaseException) -> Failure:
+    """For the annotator; what was not raised on purpose goes to the log with its trace."""
     if isinstance(fault, (BackendError, RegiontextError, TimeoutError)):
-        return " ".join(str(fault).split())
+        temporary = isinstance(fault, (ModelUnavailable, UnknownModel, TimeoutError))
+        return Failure(" ".join(str(fault).split()), temporary)
     _log.error("asking failed", exc_info=fault)
-    return f"internal error ({type(fault).__name__}); see the log of regiontext"
+    name = type(fault).__name__
+    return Failure(f"internal error ({name}); see the log of regiontext", temporary=False)

@@ -29,64 +29,77 @@ class Settings(BaseSettings):
     )
 
     label_studio_url: str = Field(
-        "http://localhost:8080",
+        default="http://localhost:8080",
         validation_alias=AliasChoices("REGIONTEXT_LABEL_STUDIO_URL", "LABEL_STUDIO_URL"),
         description="Where Label Studio is reached from here (in compose: the service name).",
     )
     label_studio_api_key: SecretStr | None = Field(
-        None,
+        default=None,
         validation_alias=AliasChoices("REGIONTEXT_LABEL_STUDIO_API_KEY", "LABEL_STUDIO_API_KEY"),
         description="A personal access token, or a legacy token, of a user who sees the projects.",
     )
 
-    model_url: str = Field("http://127.0.0.1:9200/v1", description="An OpenAI-compatible server.")
+    model_url: str = Field(
+        default="http://127.0.0.1:9200/v1", description="An OpenAI-compatible server."
+    )
     model_api_key: SecretStr | None = None
     model: str | None = Field(
-        None, description="The model to ask; empty: the first one the server announces."
+        default=None, description="The model to ask; empty: the first one the server announces."
     )
-    model_concurrency: int = Field(8, ge=1, description="Questions in flight at once, per call.")
-    max_tokens: int = Field(48, ge=1, description="Longest answer to an open question, in tokens.")
+    model_concurrency: int = Field(
+        default=8, ge=1, description="Questions in flight at once, per call."
+    )
+    max_tokens: int = Field(
+        default=48, ge=1, description="Longest answer to an open question, in tokens."
+    )
 
     data_dir: Path = Path("regiontext-data")
     database_url: str = Field(
-        "", description="SQLAlchemy URL; empty: SQLite in data_dir (regiontext-data/regiontext.db)."
+        default="",
+        description="SQLAlchemy URL; empty: SQLite in data_dir (regiontext-data/regiontext.db).",
     )
 
     host: str = "127.0.0.1"
-    port: int = Field(9090, ge=1, le=65535)
+    port: int = Field(default=9090, ge=1, le=65535)
     public_url: str | None = Field(
-        None, description="Where Label Studio reaches this backend; empty: http://HOST:PORT."
+        default=None,
+        description="Where Label Studio reaches this backend; empty: http://HOST:PORT.",
     )
 
-    budget_s: float = Field(8.0, gt=0, description="Longest a /predict call may take, in seconds.")
+    budget_s: float = Field(
+        default=8.0, gt=0, description="Longest a /predict call may take, in seconds."
+    )
     pending_s: float = Field(
-        60.0, ge=0, description="How long a drawn region that Label Studio has not saved is echoed."
+        default=60.0,
+        ge=0,
+        description="How long a drawn region that Label Studio has not saved is echoed.",
     )
     holdout: float = Field(
-        0.1, ge=0, le=1, description="Share of images never pre-filled nor trained on."
+        default=0.1, ge=0, le=1, description="Share of images never pre-filled nor trained on."
     )
     control: float = Field(
-        0.1, ge=0, le=1, description="Share of images not pre-filled, on purpose."
+        default=0.1, ge=0, le=1, description="Share of images not pre-filled, on purpose."
     )
     arm_salt: str = Field(
-        "", description="Changes which images are drawn into holdout and control."
+        default="", description="Changes which images are drawn into holdout and control."
     )
 
     webhook_secret: SecretStr | None = Field(
-        None,
+        default=None,
         description="Value of the X-Regiontext-Secret header that Label Studio sends to /webhook.",
     )
     basic_auth_user: str | None = None
     basic_auth_password: SecretStr | None = None
 
     allowed_image_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Hosts other than Label Studio that images may come from, comma separated."
+        default=(),
+        description="Hosts other than Label Studio that images may come from, comma separated.",
     )
     allow_private_image_hosts: bool = Field(
-        False, description="Whether those hosts may be in your own network."
+        default=False, description="Whether those hosts may be in your own network."
     )
-    max_image_bytes: int = Field(64 * 2**20, ge=1)
-    image_cache_bytes: int = Field(256 * 2**20, ge=0)
+    max_image_bytes: int = Field(default=64 * 2**20, ge=1)
+    image_cache_bytes: int = Field(default=256 * 2**20, ge=0)
 
     log_level: str = "INFO"
 

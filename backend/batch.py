@@ -1,0 +1,86 @@
+"""Answers a batch call of Label Studio: one entry per task, in order, and an empty one where there is nothing to store.
+
+Label Studio sends all selected tasks at once, waits 100 s, and stores what comes back unchecked. Three of its habits
+shape this module (ml/models.py of 1.23):
+* An entry may be a list of predictions. The empty list stores nothing, so the task is asked about again
+  another time; an entry with an empty `result` would be stored and block that for good.
+* For several tasks, a single entry makes it ask again one task at a time. That is how a call of more tasks than fit
+  into the budget is answered; many tasks are for `regiontext prelabel`.
+* Any other number of entries than tasks, and everything is thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from backend.assistant import Assistant
+from backend.errors import BackendError
+from backend.interactive import config_of
+from backend.label_studio import project_id
+from backend.predictions import build_prediction, has_prediction
+from regiontext.errors import ConfigError, RegiontextError
+from regiontext.labelstudio.config import LabelingConfig
+
+__all__ = ["MAX_TASKS", "predict_batch"]
+
+_log = logging.getLogger(__name__)
+
+MAX_TASKS = 4
+"""How many tasks one call is answered for at once."""
+
+_RESERVE_S = 0.3
+
+Entry = dict[str, Any] | list[dict[str, Any]]
+
+
+async def predict_batch(
+    assistant: Assistant, *, tasks: Sequence[Mapping[str, Any]], project: object, label_config: str
+) -> list[Entry]:
+    """The `results` of a batch call. Does not raise; keeps to the time budget."""
+    nothing: list[Entry] = [[] for _ in tasks]
+    try:
+        config, number = config_of(label_config), project_id(project)
+    except (ConfigError, BackendError) as error:
+        _log.warning("no predictions: %s", error)
+        return nothing
+    if len(tasks) > MAX_TASKS:
+        _log.warning(
+            "%d tasks in one call: Label Studio will ask one by one; use `regiontext prelabel` for many",
+            len(tasks),
+            extra={"project": number},
+        )
+        return [[]]
+    deadline = time.monotonic() + max(0.1, assistant.settings.budget_s - _RESERVE_S)
+    return list(
+        await asyncio.gather(
+            *(_predict(assistant, task, number, config, deadline) for task in tasks)
+        )
+    )
+
+
+async def _predict(
+    assistant: Assistant,
+    task: Mapping[str, Any],
+    project: int,
+    config: LabelingConfig,
+    deadline: float,
+) -> Entry:
+    about = {"task": task.get("id"), "project": project}
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic()) + _RESERVE_S / 2):
+            if await has_prediction(assistant, task, config):
+                return []
+            prediction = await build_prediction(
+                assistant, project=project, task=task, config=config, deadline=deadline
+            )
+    except (BackendError, RegiontextError, TimeoutError) as error:
+        _log.warning("no prediction: %s", error or "out of time", extra=about)
+        return []
+    except Exception:
+        _log.exception("a prediction failed", extra=about)
+        return []
+    return prediction.to_dict() if prediction is not None else []

@@ -1,0 +1,284 @@
+"""Answers an interactive call: a region was drawn, or pointed at, or the annotator asked for all of them.
+
+Whatever happens, every shape of the request comes back under its id, together with the waiting regions of the requests
+it overtook; what could not be filled carries a one-line note. Relations are only ever text here: relation objects crash
+the page. Knows the order of things; ledger, gestures, questions and model each know their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from backend.answering import Answers, Job, fill_regions
+from backend.assistant import Assistant
+from backend.errors import BackendError
+from backend.fill import Target, results_of, target_of
+from backend.gestures import pointed_at
+from backend.known import Known, known_of, marked, text_in
+from backend.label_studio import project_id
+from backend.ledger import Call, Ledger, Pending
+from backend.relate import merged_lines
+from regiontext.errors import RegiontextError
+from regiontext.labelstudio.config import LabelingConfig, parse_config
+from regiontext.labelstudio.decode import is_shape
+from regiontext.labelstudio.results import (
+    Result,
+    check_results,
+    decode_regions,
+    image_field_result,
+    read_results,
+    text_of,
+)
+from regiontext.questions.templates import region_questions
+from regiontext.region import Region
+
+__all__ = ["Interactive", "config_of", "interact"]
+
+_log = logging.getLogger(__name__)
+
+# Kept back from the budget for writing the answer.
+_RESERVE_S = 0.3
+# Ordered pairs that the prompt area asks about: what a small model on a processor answers in the budget.
+_MAX_PAIRS = 8
+_RELATIONS = re.compile(r"\brelat", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Interactive:
+    """One call, as Label Studio sends it. context: the results that the page sent along."""
+
+    task: Mapping[str, Any]
+    project: str
+    label_config: str
+    context: tuple[Result, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Turn:
+    """A call that was understood. prompt: what the prompt area newly says, None if nothing. context: as it came."""
+
+    assistant: Assistant
+    config: LabelingConfig
+    project: int
+    task: int
+    data: Mapping[str, Any]
+    context: list[Result]
+    known: Known
+    call: Call
+    prompt: str | None
+    deadline: float
+
+    @property
+    def left(self) -> float:
+        """Seconds until the answer must be ready."""
+        return max(0.0, self.deadline - time.monotonic())
+
+
+@lru_cache(maxsize=64)
+def config_of(xml: str) -> LabelingConfig:
+    """A parsed labeling config; Label Studio sends the same text with every call.
+
+    Raises:
+        ConfigError: see `parse_config`.
+    """
+    return parse_config(xml)
+
+
+async def interact(assistant: Assistant, ledger: Ledger, request: Interactive) -> list[Result]:
+    """The results that answer the request, never without its shapes. Does not raise; keeps to the time budget."""
+    deadline = time.monotonic() + max(0.1, assistant.settings.budget_s - _RESERVE_S)
+    context = [dict(item) for item in request.context]
+    try:
+        config = config_of(request.label_config)
+        project, task = project_id(request.project), int(request.task["id"])
+        known = known_of(request.task)
+        call = ledger.open(project, task, context, known, now=time.time())
+    except (RegiontextError, BackendError, KeyError, TypeError, ValueError) as error:
+        _log.warning("an interactive call is echoed: %s", error)
+        return context
+    try:
+        said = _said(config, context)
+        prompt = said[-1] if ledger.prompt_is_new(call, said) else None
+        data = request.task.get("data")
+        turn = _Turn(
+            assistant=assistant,
+            config=config,
+            project=project,
+            task=task,
+            data=data if isinstance(data, Mapping) else {},
+            context=context,
+            known=known,
+            call=call,
+            prompt=prompt,
+            deadline=deadline,
+        )
+        own = await _guarded(turn)
+        return [*own, *await _overtaken(turn, own)]
+    finally:
+        ledger.close(call, now=time.time())
+
+
+def _said(config: LabelingConfig, context: Sequence[Result]) -> tuple[str, ...]:
+    """What stands in the prompt area, one entry per time it was used."""
+    area = config.prompt_field
+    if area is None:
+        return ()
+    return text_in(read_results(context).image_fields.get(area.name))
+
+
+async def _guarded(turn: _Turn) -> list[Result]:
+    """The call's own results; whatever goes wrong, its shapes with a note."""
+    about = {"task": turn.task, "project": turn.project}
+    try:
+        return await asyncio.wait_for(_answered(turn), turn.left + _RESERVE_S / 2)
+    except TimeoutError:
+        _log.warning("an interactive call ran out of time", extra=about)
+        return _noted(turn.context, "out of time")
+    except (BackendError, RegiontextError) as error:
+        _log.warning("an interactive call stays unfilled: %s", error, extra=about)
+        return _noted(turn.context, " ".join(str(error).split()))
+    except Exception as error:
+        _log.exception("an interactive call failed", extra=about)
+        return _noted(turn.context, f"internal error ({type(error).__name__}); see the log")
+
+
+async def _overtaken(turn: _Turn, own: Sequence[Result]) -> list[Result]:
+    """The regions of the requests this one overtook, filled if their answer is known in time."""
+    present = {item.get("id") for item in own if is_shape(item)}
+    results: list[Result] = []
+    for pending in turn.call.carried.values():
+        mine = await _filled(turn, pending) or _noted(pending.results, None)
+        if mine[0].get("id") not in present:
+            present.add(mine[0].get("id"))
+            results.extend(mine)
+    return results
+
+
+async def _answered(turn: _Turn) -> list[Result]:
+    """Plan, ask, write down."""
+    own, more = await asyncio.to_thread(_targets, turn)
+    targets = {target.id: target for target in more}
+    for id, target in own.items():
+        if target is not None and id not in turn.call.reused:
+            targets[target.id] = target
+    answers = await fill_regions(
+        turn.assistant,
+        Job(
+            project=turn.project,
+            task=turn.task,
+            data=turn.data,
+            config=turn.config,
+            targets=list(targets.values()),
+            results=list(turn.known.raw),
+            path="interactive",
+            relations=_MAX_PAIRS if _asks_for_relations(turn) else 0,
+            deadline=turn.deadline,
+        ),
+    )
+    ready = {id: await _filled(turn, turn.call.own[id]) for id in turn.call.reused}
+    results: list[Result] = []
+    given: set[str] = set()
+    for id in turn.call.own:
+        target = own[id]
+        mine = ready.get(id) or (
+            _noted(turn.call.own[id].results, None)
+            if target is None
+            else _written(turn, target, answers)
+        )
+        pending = turn.call.own[id]
+        if not pending.filled.done():
+            pending.filled.set_result(mine)
+        if mine[0]["id"] not in given:
+            given.add(mine[0]["id"])
+            results.extend(mine)
+    for target in more:
+        if target.id not in given:
+            given.add(target.id)
+            results.extend(_written(turn, target, answers))
+    return results + _whole_image(turn, answers)
+
+
+def _targets(turn: _Turn) -> tuple[dict[str, Target | None], list[Target]]:
+    """Per shape of the request, the region to fill (itself, or one it points at; None: none), and more to fill."""
+    config, context = turn.config, turn.context
+    drawn, _ = decode_regions(context)
+    others, _ = decode_regions(turn.known.raw)
+    empty = {id: _has_empty_field(turn, region) for id, region in others.items()}
+    own: dict[str, Target | None] = {}
+    for id in turn.call.own:
+        prompt = drawn.get(id)
+        if turn.call.own[id].results[0].get("is_positive") is False:
+            own[id] = None
+            continue
+        at = pointed_at(prompt, others.values(), lambda i: empty[i]) if prompt else None
+        if at is not None:
+            own[id] = target_of(turn.known.raw, at, config=config)
+        else:
+            own[id] = target_of(context, id, config=config, may_wish=True)
+    more: list[Target] = []
+    if turn.prompt is not None:
+        ids = [id for id in others if empty[id] and id not in own]
+        found = (target_of(turn.known.raw, id, config=config, renew=False) for id in ids)
+        more.extend(target for target in found if target is not None)
+    return own, more
+
+
+def _has_empty_field(turn: _Turn, region: Region) -> bool:
+    filled = turn.known.results.fields.get(region.id, {})
+    asked = region_questions(turn.config, region)
+    return any(not text_in(filled.get(question.field)) for question in asked)
+
+
+def _asks_for_relations(turn: _Turn) -> bool:
+    wanted = turn.prompt is not None and _RELATIONS.search(turn.prompt) is not None
+    return wanted and turn.config.relation_field is not None
+
+
+def _written(turn: _Turn, target: Target, answers: Answers) -> list[Result]:
+    """A region as it goes back; a field the config would not take is left out, the region never."""
+    mine = results_of(
+        target, answers.suggestions.get(target.id, []), turn.config, answers.notes.get(target.id)
+    )
+    before = {str(item.get("from_name")): item for item in target.results}
+    valid, dropped = check_results(mine, turn.config)
+    for line in dropped:
+        _log.warning("left out: %s", line, extra={"task": turn.task})
+    kept = {str(item.get("from_name")) for item in valid}
+    return [
+        item if str(item.get("from_name")) in kept else before.get(str(item.get("from_name")), item)
+        for item in mine
+        if str(item.get("from_name")) in kept or str(item.get("from_name")) in before
+    ]
+
+
+def _whole_image(turn: _Turn, answers: Answers) -> list[Result]:
+    """The results of the request that belong to no region, as they came; relation sentences are appended to theirs."""
+    echoed = [item for item in turn.context if item.get("id") not in turn.call.own]
+    area = turn.config.relation_field
+    lines = [suggestion.value[0] for suggestion in answers.sentences]
+    if area is None or not lines:
+        return echoed
+    sent = next((item for item in echoed if item.get("from_name") == area.name), None)
+    there = sent or turn.known.results.image_fields.get(area.name)
+    merged = merged_lines(text_of(there) if there else (), lines)
+    id = str(there["id"]) if there else secrets.token_urlsafe(8)
+    rest = [item for item in echoed if item is not sent]
+    return [*rest, image_field_result(area, merged, id=id)]
+
+
+def _noted(results: Sequence[Result], note: str | None) -> list[Result]:
+    return [marked(item, note) if is_shape(item) else dict(item) for item in results]
+
+
+async def _filled(turn: _Turn, pending: Pending) -> list[Result]:
+    """What another request makes of a region; empty if that is not known in time."""
+    await asyncio.wait([pending.filled], timeout=turn.left)
+    return list(pending.filled.result()) if pending.filled.done() else []

@@ -1,0 +1,123 @@
+"""Relations between the regions of one image: arrows with labels, and sentences.
+
+The config's relations make a closed question per ordered pair; a whole-image text area for relations makes an open
+one, asked of the pairs found related (or, without relations in the config, of the nearest ones). Knows nothing of
+results on their way to Label Studio beyond merging lines of text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from backend.assistant import Answered, Assistant, Failure, Path, Picture, Suggestion, answer
+from regiontext.labelstudio.config import LabelingConfig
+from regiontext.questions.question import Question
+from regiontext.questions.templates import (
+    NO_RELATION,
+    candidate_pairs,
+    pair_questions,
+    relation_sentence_question,
+)
+from regiontext.region import Region
+
+__all__ = ["Related", "merged_lines", "relate"]
+
+
+@dataclass(frozen=True)
+class Related:
+    """arrows, sentences: the suggestions, of pairs that are related. failures: as in Answered."""
+
+    arrows: list[Suggestion] = field(default_factory=list)
+    sentences: list[Suggestion] = field(default_factory=list)
+    failures: dict[tuple[tuple[str, ...], str], Failure] = field(default_factory=dict)
+
+
+async def relate(
+    assistant: Assistant,
+    picture: Picture,
+    *,
+    project: int,
+    task: int,
+    regions: Sequence[Region],
+    config: LabelingConfig,
+    path: Path,
+    max_pairs: int,
+    without: frozenset[frozenset[str]] = frozenset(),
+    deadline: float | None = None,
+) -> Related:
+    """Ask how the regions of one image relate; at most `max_pairs` ordered pairs, the nearest first.
+
+    without: pairs (as sets of ids) that are related already and not asked about. See `answer` for deadline and
+    failures.
+    """
+
+    async def ask(questions: Sequence[Question]) -> Answered:
+        return await answer(
+            assistant,
+            picture,
+            project=project,
+            task=task,
+            regions=regions,
+            config=config,
+            questions=questions,
+            path=path,
+            deadline=deadline,
+        )
+
+    by_id = {region.id: region for region in regions}
+    related = Related()
+    closed = [
+        question
+        for question in pair_questions(config, regions, max_pairs=max_pairs)
+        if frozenset(question.region_ids) not in without
+    ]
+    if config.relations:
+        found = await ask(closed)
+        related.failures.update(found.failures)
+        related.arrows.extend(_one_way(found.suggestions))
+        pairs = [(by_id[s.region], by_id[str(s.region_to)]) for s in related.arrows]
+    else:
+        pairs = _each_once(candidate_pairs(config, regions, max_pairs=2 * max_pairs))[:max_pairs]
+    written_to = config.relation_field
+    if written_to is not None and pairs:
+        found = await ask([relation_sentence_question(pair, written_to) for pair in pairs])
+        related.failures.update(found.failures)
+        related.sentences.extend(found.suggestions)
+    return related
+
+
+def merged_lines(human: Sequence[str], ours: Sequence[str]) -> list[str]:
+    """What stands there, then those of our lines that do not stand there yet (compared without case and spacing)."""
+    lines = list(human)
+    seen = {_plain(line) for line in lines}
+    for line in ours:
+        if _plain(line) not in seen:
+            seen.add(_plain(line))
+            lines.append(line)
+    return lines
+
+
+def _one_way(suggestions: Sequence[Suggestion]) -> list[Suggestion]:
+    """Those that name a relation, the surer one of two that name the same relation both ways."""
+    kept: dict[tuple[frozenset[str | None], str], Suggestion] = {}
+    for suggestion in suggestions:
+        label = suggestion.value[0]
+        if label == NO_RELATION:
+            continue
+        key = (frozenset((suggestion.region, suggestion.region_to)), label)
+        other = kept.get(key)
+        if other is None or (suggestion.confidence or 0.0) > (other.confidence or 0.0):
+            kept[key] = suggestion
+    return list(kept.values())
+
+
+def _each_once(pairs: Sequence[tuple[Region, Region]]) -> list[tuple[Region, Region]]:
+    seen: dict[frozenset[str], tuple[Region, Region]] = {}
+    for pair in pairs:
+        seen.setdefault(frozenset((pair[0].id, pair[1].id)), pair)
+    return list(seen.values())
+
+
+def _plain(line: str) -> str:
+    return " ".join(line.split()).casefold()

@@ -1,0 +1,1 @@
+"""Builders of models small enough to train on a CPU, and of their processors."""

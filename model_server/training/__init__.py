@@ -1,0 +1,1 @@
+"""Training of the bundled model: from scratch on the generated world, and fine-tuning."""

@@ -1,0 +1,146 @@
+"""How well a model answers about scenes that it was not trained on: `python -m model_server.training.evaluate`.
+
+Answers are greedy and must match exactly; closed questions are answered by the option with the highest likelihood.
+Prints a table and, as its last line, one JSON object. Knows nothing of training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from model_server.worlds.samples import Turn, examples
+from regiontext.marks.view import View
+
+__all__ = ["answer_closed", "answer_open", "evaluate", "main"]
+
+# Far from every training seed.
+HELD_OUT_SEED = 990_001
+
+
+def evaluate(
+    folder: Path, *, n: int, seed: int = HELD_OUT_SEED, batch: int = 16
+) -> dict[str, float]:
+    """Return the share of right answers by what was asked, over `n` rendered views of held-out scenes.
+
+    Keys: "caption", "attribute/colour", "choice/material", "relation", "sentence" and so on, and "sentence/words" and
+    "caption/words", the share of right words in place.
+    """
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    about = json.loads((folder / "regiontext.json").read_text())
+    view = View.from_dict(about["view"])
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    processor = AutoProcessor.from_pretrained(folder)
+    opened: list[tuple[Image.Image, Turn]] = []
+    closed: list[tuple[Image.Image, Turn]] = []
+    for example in islice(examples(seed, view, training=False), n):
+        for turn in example.turns:
+            (closed if turn.options else opened).append((example.images[0], turn))
+    right: dict[str, list[float]] = defaultdict(list)
+    for start in range(0, len(opened), batch):
+        part = opened[start : start + batch]
+        for (_, turn), said in zip(part, answer_open(model, processor, part), strict=True):
+            right[_key(turn)].append(said == turn.answer)
+            if turn.kind in ("caption", "sentence"):
+                pairs = zip(turn.answer.split(), said.split(), strict=False)
+                hits = sum(a == b for a, b in pairs)
+                right[turn.kind + "/words"].append(hits / len(turn.answer.split()))
+    for image, turn in closed:
+        right[_key(turn)].append(answer_closed(model, processor, image, turn) == turn.answer)
+    return {key: sum(values) / len(values) for key, values in sorted(right.items())}
+
+
+@torch.inference_mode()
+def answer_open(model: Any, processor: Any, asked: Sequence[tuple[Image.Image, Turn]]) -> list[str]:
+    """Return the greedy answers to (picture, turn) pairs, as one batch."""
+    chats = [_chat(image, turn.prompt) for image, turn in asked]
+    inputs = processor.apply_chat_template(
+        chats,
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        processor_kwargs={"padding": True},
+    )
+    out = model.generate(**inputs, max_new_tokens=24, do_sample=False)
+    answers = out[:, inputs["input_ids"].shape[1] :]
+    return [t.strip() for t in processor.batch_decode(answers, skip_special_tokens=True)]
+
+
+@torch.inference_mode()
+def answer_closed(model: Any, processor: Any, image: Image.Image, turn: Turn) -> str:
+    """Return the option with the highest likelihood, its end token included."""
+    inputs = processor.apply_chat_template(
+        _chat(image, turn.prompt),
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    tokenizer = processor.tokenizer
+    ends = [
+        [*tokenizer(option, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        for option in turn.options
+    ]
+    longest = max(map(len, ends))
+    count, prompt = len(ends), inputs["input_ids"]
+    tails = torch.full((count, longest), tokenizer.pad_token_id)
+    for row, end in enumerate(ends):
+        tails[row, : len(end)] = torch.tensor(end)
+    ids = torch.cat([prompt.expand(count, -1), tails], dim=1)
+    features = model.get_image_features(inputs["pixel_values"])
+    features.pooler_output = features.pooler_output.expand(count, -1, -1)
+    logits = model(
+        input_ids=ids, mm_encoder_outputs={"image": features}, logits_to_keep=longest + 1
+    ).logits
+    likely = logits[:, :-1].log_softmax(-1).gather(2, tails[..., None])[..., 0]
+    learnt = torch.tensor([[column < len(end) for column in range(longest)] for end in ends])
+    return turn.options[int((likely * learnt).sum(1).argmax())]
+
+
+def _chat(image: Image.Image, text: str) -> list[dict[str, Any]]:
+    content = [{"type": "image", "image": image}, {"type": "text", "text": text}]
+    return [{"role": "user", "content": content}]
+
+
+def _key(turn: Turn) -> str:
+    return f"{turn.kind}/{turn.attribute}" if turn.attribute else turn.kind
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m model_server.training.evaluate", description=__doc__
+    )
+    parser.add_argument("--model", type=Path, required=True, help="model folder")
+    parser.add_argument("--n", type=int, default=300, help="rendered views to ask about")
+    parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--card", action="store_true", help="write the figures into regiontext.json"
+    )
+    options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    figures = evaluate(options.model, n=options.n, seed=options.seed)
+    for key, value in figures.items():
+        print(f"{key:24} {value:.3f}")
+    rounded = {key: round(value, 3) for key, value in figures.items()}
+    if options.card:
+        path = options.model / "regiontext.json"
+        about = json.loads(path.read_text())
+        about["card"]["evaluation"] = {"n": options.n, "seed": options.seed, "right": rounded}
+        path.write_text(json.dumps(about, indent=2) + "\n")
+    print(json.dumps(rounded))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""What pretraining minimises, and with which optimisers.
+
+The vision tower is told what lies in every image patch (a dense auxiliary task that needs no decoder); the whole model
+is told the tokens of the answers. Matrices are trained by Muon (Jordan et al. 2024, scaled to AdamW's step as in
+Moonlight, arXiv 2502.16982), everything else by AdamW. Knows nothing of where examples come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import VipLlavaForConditionalGeneration
+
+from model_server.architectures.tiny import Shape
+from model_server.training.packing import Packed, answer_logits, pack, vision_states
+from model_server.training.stream import DENSE, Encoded, sequence_length
+from model_server.worlds import vocabulary
+
+__all__ = ["Batch", "DenseHeads", "Losses", "collate", "losses", "optimisers"]
+
+
+class DenseHeads(nn.Module):
+    """Linear readouts of every patch, used in training only."""
+
+    def __init__(self, width: int) -> None:
+        """Make one readout per name of DENSE over vision features of `width`."""
+        super().__init__()
+        counts = {n: 2 if n == "marked" else 1 + len(vocabulary.values(n)) for n in DENSE}
+        self.norm = nn.LayerNorm(width)
+        self.heads = nn.ModuleList(nn.Linear(width, counts[name]) for name in DENSE)
+
+    def forward(self, state: torch.Tensor) -> list[torch.Tensor]:
+        """Logits float[B, patches, classes] per name of DENSE for hidden states float[B, 1 + patches, width]."""
+        normed = self.norm(state[:, 1:])
+        return [head(normed) for head in self.heads]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch.
+
+    pixels: float32[B, 3, side, side] as the processor makes them; dense: int64[B, len(DENSE), patches].
+    """
+
+    pixels: torch.Tensor
+    dense: torch.Tensor
+    texts: Packed | None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The two losses and, for the log, shares of right answers: per dense label on objects, and of answer tokens."""
+
+    dense: torch.Tensor
+    answer: torch.Tensor | None
+    right: dict[str, float]
+
+
+def collate(
+    items: Sequence[Encoded],
+    shape: Shape,
+    rng: np.random.Generator,
+    *,
+    ids: tuple[int, int, int] | None,
+    tokens: int,
+) -> Batch:
+    """Make a batch; `ids` are the image, user and padding token ids, or None to leave the texts out."""
+    pixels = torch.from_numpy(np.stack([item.pixels for item in items]))
+    scaled = pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
+    dense = torch.from_numpy(np.stack([item.dense for item in items]).astype(np.int64))
+    texts = None
+    if ids is not None:
+        image_id, user_id, pad_id = ids
+        shuffled = [[item.turns[i] for i in rng.permutation(len(item.turns))] for item in items]
+        texts = pack(
+            shuffled,
+            image_tokens=shape.image_tokens,
+            image_id=image_id,
+            user_id=user_id,
+            pad_id=pad_id,
+            length=sequence_length(shape, tokens),
+        )
+    return Batch(scaled, dense, texts)
+
+
+def losses(model: VipLlavaForConditionalGeneration, heads: DenseHeads, batch: Batch) -> Losses:
+    """Run the model on a batch. Gradients flow to everything that either loss reaches."""
+    states = vision_states(model, batch.pixels)
+    right: dict[str, float] = {}
+    total = torch.zeros(())
+    there = batch.dense[:, 0] > 0
+    for name, logits, target in zip(DENSE, heads(states[-1]), batch.dense.unbind(1), strict=True):
+        weight = torch.ones(logits.shape[-1])
+        weight[0] = 0.3
+        total = total + nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), target.flatten(), weight=weight
+        )
+        with torch.no_grad():
+            right[name] = float((logits.argmax(-1) == target)[there].float().mean())
+    answer = None
+    if batch.texts is not None:
+        predicted = answer_logits(model, states, batch.texts).float()
+        answer = nn.functional.cross_entropy(predicted, batch.texts.targets)
+        with torch.no_grad():
+            hits = predicted.argmax(-1) == batch.texts.targets
+            right["answer"] = float(hits.float().mean())
+    return Losses(total, answer, right)
+
+
+def optimisers(
+    model: VipLlavaForConditionalGeneration,
+    heads: DenseHeads,
+    *,
+    matrix_lr: float,
+    other_lr: float,
+) -> list[torch.optim.Optimizer]:
+    """Return Muon for the matrices inside the blocks and AdamW for embeddings, norms, biases and readouts."""
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        inside = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
+        (matrices if inside else others).append(parameter)
+    others.extend(heads.parameters())
+    return [
+        torch.optim.Muon(
+            matrices,
+            lr=matrix_lr,
+            weight_decay=0.02,
+            momentum=0.95,
+            ns_steps=4,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.98), weight_decay=0.01),
+    ]

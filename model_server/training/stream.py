@@ -1,0 +1,184 @@
+"""A stream of encoded training examples: a worker process renders the world, the trainer keeps a pool of what came.
+
+Rendering costs a few milliseconds an example, so each is used more than once: a pool of the newest examples is sampled
+uniformly. Knows nothing of the model beyond its input sizes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from transformers import PreTrainedTokenizerFast
+
+from model_server.architectures.tiny import Shape, fit_square
+from model_server.training.packing import EncodedTurn, encode_turns
+from model_server.worlds import asking, vocabulary
+from model_server.worlds.samples import Example, examples
+from regiontext.marks.view import View
+
+__all__ = ["DENSE", "Encoded", "Pool", "Stream", "dense_labels", "encode", "sequence_length"]
+
+# What every image patch is told to be: the attribute's word + 1, 0 where no object is; and whether a marked object is
+# there (1) or not (0).
+DENSE: tuple[str, ...] = ("shape", "colour", "material", "marked")
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """One example as the trainer needs it.
+
+    pixels: uint8[side, side, 3], padded; dense: uint8[len(DENSE), patches]; turns: token ids, all that were asked.
+    """
+
+    pixels: NDArray[np.uint8]
+    dense: NDArray[np.uint8]
+    turns: list[EncodedTurn]
+
+
+def dense_labels(example: Example, shape: Shape) -> NDArray[np.uint8]:
+    """Return uint8[len(DENSE), patches]: what lies at each patch's centre, row by row."""
+    fitted = fit_square(Image.fromarray(example.labels), shape.image, fill=0, nearest=True)
+    half = shape.patch // 2
+    seen = np.asarray(fitted)[half :: shape.patch, half :: shape.patch].ravel()
+    table = np.zeros((len(DENSE), len(example.objects) + 1), dtype=np.uint8)
+    for row, name in enumerate(DENSE):
+        for index, thing in enumerate(example.objects):
+            if name == "marked":
+                table[row, index + 1] = index in example.targets
+            else:
+                table[row, index + 1] = 1 + vocabulary.values(name).index(getattr(thing, name))
+    return table[:, seen]
+
+
+def encode(
+    example: Example,
+    tokenizer: PreTrainedTokenizerFast,
+    shape: Shape,
+    rng: np.random.Generator,
+    *,
+    spelling: float = 0.15,
+) -> Encoded:
+    """Encode an example; with probability `spelling` a made-up word to repeat is asked besides."""
+    turns = [(turn.prompt, turn.answer) for turn in example.turns]
+    if rng.random() < spelling:
+        turns.append(asking.spelling(rng))
+    return Encoded(
+        np.asarray(fit_square(example.images[0], shape.image)),
+        dense_labels(example, shape),
+        encode_turns(tokenizer, turns),
+    )
+
+
+def sequence_length(shape: Shape, tokens: int) -> int:
+    """The packed length for `tokens` tokens of text after the image."""
+    return 1 + shape.image_tokens + tokens
+
+
+class Pool:
+    """The newest examples, sampled uniformly with replacement."""
+
+    def __init__(self, capacity: int) -> None:
+        """Keep at most `capacity` examples."""
+        self._items: list[Encoded] = []
+        self._capacity = capacity
+        self._next = 0
+
+    def __len__(self) -> int:
+        """How many examples are held."""
+        return len(self._items)
+
+    def add(self, items: Sequence[Encoded]) -> None:
+        """Add examples, the oldest give way."""
+        for item in items:
+            if len(self._items) < self._capacity:
+                self._items.append(item)
+            else:
+                self._items[self._next] = item
+                self._next = (self._next + 1) % self._capacity
+
+    def sample(self, rng: np.random.Generator, count: int) -> list[Encoded]:
+        """Return `count` random examples; IndexError when the pool is empty."""
+        return [self._items[int(i)] for i in rng.integers(len(self._items), size=count)]
+
+
+class Stream:
+    """Worker processes that render and encode examples; `take` returns what is ready.
+
+    Use as a context manager: leaving it ends the workers.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        view: View,
+        shape: Shape,
+        seed: Sequence[int],
+        *,
+        workers: int = 1,
+        chunk: int = 64,
+    ) -> None:
+        """Start `workers` processes, each with a seed of its own derived from `seed`."""
+        context = mp.get_context("spawn")
+        self._queue: mp.Queue[list[Encoded]] = context.Queue(maxsize=16)
+        saved = tokenizer.backend_tokenizer.to_str()
+        self._processes = [
+            context.Process(
+                target=_work,
+                args=(self._queue, saved, view, shape, [*seed, index], chunk, os.getpid()),
+                daemon=True,
+            )
+            for index in range(workers)
+        ]
+        for process in self._processes:
+            process.start()
+
+    def __enter__(self) -> Stream:
+        """Return the stream."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the workers."""
+        for process in self._processes:
+            process.terminate()
+            process.join()
+
+    def take(self, *, wait: bool = False) -> list[Encoded]:
+        """Return the next chunk, or an empty list if none is ready and `wait` is false."""
+        if not wait and self._queue.empty():
+            return []
+        if not any(process.is_alive() for process in self._processes):
+            raise RuntimeError("the rendering workers have died; see their traceback above")
+        return self._queue.get(timeout=300)
+
+
+def _work(
+    queue: mp.Queue[list[Encoded]],
+    saved: str,
+    view: View,
+    shape: Shape,
+    seed: Sequence[int],
+    chunk: int,
+    parent: int,
+) -> None:
+    from tokenizers import Tokenizer
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(saved))
+    for items in _chunks(tokenizer, view, shape, seed, chunk):
+        queue.put(items)
+        if os.getppid() != parent:
+            return
+
+
+def _chunks(
+    tokenizer: PreTrainedTokenizerFast, view: View, shape: Shape, seed: Sequence[int], chunk: int
+) -> Iterator[list[Encoded]]:
+    rng = np.random.default_rng([*seed, 7])
+    stream = examples(seed, view)
+    while True:
+        yield [encode(next(stream), tokenizer, shape, rng) for _ in range(chunk)]

@@ -1,0 +1,182 @@
+"""Brings the store up to date with what people submitted in Label Studio.
+
+Webhooks say what changed as it happens; `collect` asks Label Studio for everything and finds what a webhook missed.
+Both go through the same `Keeper`. Knows nothing of the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from backend.errors import BackendError
+from backend.images import Images
+from backend.jobs.keeper import Keeper
+from backend.jobs.opening import using_store
+from backend.jobs.outcomes import parse_time
+from backend.jobs.progress import Notify, Progress, quiet
+from backend.jobs.studio import Studio
+from backend.settings import Settings
+from backend.store import EventRow, Store
+from backend.store import queries as stored
+from regiontext.errors import RegiontextError
+from regiontext.labelstudio.config import LabelingConfig, parse_config
+
+__all__ = ["Collected", "collect", "process_event", "process_events"]
+
+
+@dataclass
+class Collected:
+    """What a run of `collect` found in a project.
+
+    annotations: submitted ones there are now. created, updated, deleted: how many the store did not know, knew
+    differently, or knew and are gone. outcomes: how many of each there are now. errors: one line per annotation that
+    could not be read; the next run tries it again.
+    """
+
+    project: int
+    annotations: int = 0
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+
+async def collect(
+    settings: Settings, project: int, progress: Notify = quiet, *, store: Store | None = None
+) -> Collected:
+    """Read every annotation of a project and bring the store up to date.
+
+    Raises LabelStudioError if Label Studio does not answer, ConfigError if its labeling config cannot be used.
+    """
+    async with (
+        using_store(settings, store) as opened,
+        Studio(settings) as studio,
+        Images(settings) as images,
+    ):
+        return await _collect(Keeper(settings, opened, images), studio, project, progress)
+
+
+async def process_events(settings: Settings, store: Store, *, limit: int = 100) -> int:
+    """Deal with the webhooks that wait in the store, oldest first; returns how many there were.
+
+    What goes wrong with one is written into its row; `collect` makes it good.
+    """
+    with store.read() as session:
+        events = stored.open_events(session, limit=limit)
+    for event in events:
+        await process_event(settings, store, event)
+    return len(events)
+
+
+async def process_event(settings: Settings, store: Store, event: EventRow) -> None:
+    """Deal with one webhook and mark it as processed; never raises for what the webhook holds."""
+    try:
+        async with Images(settings) as images:
+            await _process(Keeper(settings, store, images), event)
+        error = None
+    except (BackendError, RegiontextError, KeyError, TypeError, ValueError) as fault:
+        error = f"{type(fault).__name__}: {fault}"
+    await asyncio.to_thread(_finish, store, event.id, error)
+
+
+def _finish(store: Store, event: int, error: str | None) -> None:
+    with store.begin() as session:
+        stored.finish_event(session, event, error=error)
+
+
+async def _process(keeper: Keeper, event: EventRow) -> None:
+    payload = event.payload
+    if event.action == "ANNOTATIONS_DELETED":
+        gone = [int(item["id"]) for item in payload.get("annotations") or []]
+        await asyncio.to_thread(keeper.forget, gone)
+        return
+    if event.action not in ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"):
+        return
+    project = payload["project"]
+    config = parse_config(str(project["label_config"]))
+    tasks = {int(task["id"]): task for task in _listed(payload.get("task"))}
+    for annotation in _listed(payload.get("annotation")):
+        task = int(annotation["task"])
+        await keeper.keep(
+            annotation,
+            project=int(project["id"]),
+            task=task,
+            data=tasks[task].get("data") or {},
+            config=config,
+            source="webhook",
+        )
+
+
+async def _collect(keeper: Keeper, studio: Studio, id: int, progress: Notify) -> Collected:
+    project = await studio.project(id)
+    config = parse_config(project.config)
+    found = Collected(id)
+    # Before the listing: an annotation that a webhook brings meanwhile is not gone because the list lacks it.
+    known = await asyncio.to_thread(keeper.known, id)
+    seen: set[int] = set()
+    total = await studio.count_tasks(id)
+    done = 0
+    async for task in studio.tasks(id):
+        for annotation in task.get("annotations") or []:
+            number = int(annotation["id"])
+            if annotation.get("was_cancelled"):
+                continue
+            seen.add(number)
+            found.annotations += 1
+            if number in known and known[number] == parse_time(annotation.get("updated_at")):
+                continue
+            problem = await _keep_listed(keeper, annotation, task, id, config)
+            if problem is not None:
+                found.errors.append(problem)
+                progress(Progress(done, total, "reading annotations", problem))
+            elif number in known:
+                found.updated += 1
+            else:
+                found.created += 1
+        done += 1
+        progress(Progress(done, total, "reading annotations"))
+    gone = [number for number in known if number not in seen]
+    gone = [number for number in gone if await _is_gone(studio, number)]
+    await asyncio.to_thread(keeper.forget, gone)
+    found.deleted = len(gone)
+    found.outcomes = await asyncio.to_thread(keeper.count_outcomes, id)
+    return found
+
+
+async def _keep_listed(
+    keeper: Keeper,
+    annotation: Mapping[str, Any],
+    task: Mapping[str, Any],
+    project: int,
+    config: LabelingConfig,
+) -> str | None:
+    """Keep one annotation; the problem in one line if that cannot be."""
+    try:
+        await keeper.keep(
+            annotation,
+            project=project,
+            task=int(task["id"]),
+            data=task.get("data") or {},
+            config=config,
+            source="collect",
+        )
+    except (BackendError, RegiontextError) as fault:
+        return f"annotation {annotation['id']} of task {task['id']}: {fault}"
+    return None
+
+
+async def _is_gone(studio: Studio, annotation: int) -> bool:
+    """Whether an annotation that the list lacks is deleted or skipped; asked of Label Studio itself."""
+    found = await studio.annotation(annotation)
+    return found is None or bool(found.get("was_cancelled"))
+
+
+def _listed(value: Any) -> list[Mapping[str, Any]]:
+    """Label Studio sends one object for one annotation, a list for several."""
+    if isinstance(value, Mapping):
+        return [value]
+    return [item for item in value or [] if isinstance(item, Mapping)]

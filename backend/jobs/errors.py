@@ -1,0 +1,15 @@
+"""What stops a job, for whoever started it."""
+
+from __future__ import annotations
+
+from backend.errors import BackendError
+
+__all__ = ["JobError", "NotEnough"]
+
+
+class JobError(BackendError):
+    """A job cannot do its work; the message says why and what to do, in one line."""
+
+
+class NotEnough(JobError):
+    """There are too few records to learn from, or to judge a model by."""

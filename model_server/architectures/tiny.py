@@ -160,7 +160,7 @@ def fit_square(
     width, height = image.size
     ratio = min(side / width, side / height)
     resample = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
-    fitted = image.resize((int(width * ratio), int(height * ratio)), resample)
+    fitted = image.resize((max(1, int(width * ratio)), max(1, int(height * ratio))), resample)
     if fitted.size == (side, side):
         return fitted
     square = Image.new(image.mode, (side, side), tuple([fill] * 3) if image.mode == "RGB" else fill)

@@ -93,7 +93,7 @@ def world_tokenizer(
 def learning_rate(
     done: float, *, start: float = 0.0, warm: float = 0.02, hold: float = 0.45
 ) -> float:
-    """The share of the full rate at `done` of the run, 0..1: a ramp over `warm` from `start`, a plateau, then down to 0."""
+    """The share of the full rate at `done` of the run (0..1): a ramp from `start`, a plateau, a fall to 0."""
     ramp = min(1.0, (done - start) / warm + 0.02)
     fall = 1.0 if done < hold else max(0.0, (1 - done) / (1 - hold))
     return ramp * fall

@@ -1,0 +1,189 @@
+"""Pretraining: packed turns are worth single ones, everything is trained, and a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice, pairwise
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from model_server.architectures import tokenizer as tokens  # noqa: E402
+from model_server.architectures.tiny import Shape, build_model, build_processor  # noqa: E402
+from model_server.training import pretrain  # noqa: E402
+from model_server.training.evaluate import answer_closed, answer_open  # noqa: E402
+from model_server.training.objective import (  # noqa: E402
+    DenseHeads,
+    collate,
+    losses,
+    optimisers,
+)
+from model_server.training.packing import (  # noqa: E402
+    answer_logits,
+    encode_turns,
+    pack,
+    vision_states,
+)
+from model_server.training.stream import DENSE, Pool, dense_labels, encode  # noqa: E402
+from model_server.worlds import vocabulary  # noqa: E402
+from model_server.worlds.samples import bundled_view, examples  # noqa: E402
+
+pytestmark = pytest.mark.model
+
+SHAPE = Shape(
+    vision_width=48, vision_layers=2, vision_features=(1, 2), text_width=48, text_layers=2
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return pretrain.world_tokenizer(0, 1024, samples=60)
+
+
+@pytest.fixture(scope="module")
+def some():
+    return list(islice(examples(2, bundled_view()), 24))
+
+
+def _ids(tokenizer):
+    return tuple(
+        tokenizer.convert_tokens_to_ids(t) for t in (tokens.IMAGE, tokens.USER, tokens.PAD)
+    )
+
+
+def test_words_of_the_world_are_single_tokens_and_held_back_ones_are_not(tokenizer):
+    for name in vocabulary.ATTRIBUTES:
+        for word in vocabulary.values(name):
+            assert len(tokenizer(word)["input_ids"]) == 1, word
+    for word in vocabulary.HELD_BACK.values():
+        assert len(tokenizer(word)["input_ids"]) > 1, word
+
+
+def test_packed_turns_get_the_numbers_they_would_have_alone(tokenizer, some):
+    model = build_model(tokenizer, SHAPE).eval()
+    processor = build_processor(tokenizer, SHAPE)
+    example = next(e for e in some if len(e.turns) > 3)
+    turns = [(turn.prompt, turn.answer) for turn in example.turns[:3]]
+    encoded = encode(example, tokenizer, SHAPE, np.random.default_rng(0))
+    image, user, pad = _ids(tokenizer)
+    packed = pack(
+        [encode_turns(tokenizer, turns)],
+        image_tokens=SHAPE.image_tokens,
+        image_id=image,
+        user_id=user,
+        pad_id=pad,
+        length=260,
+    )
+    pixels = torch.from_numpy(encoded.pixels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    with torch.no_grad():
+        together = answer_logits(model, vision_states(model, pixels), packed)
+        alone = []
+        for prompt, answer in turns:
+            chat = [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image", "image": example.images[0]},
+                        {"type": "text", "text": prompt},
+                    ],
+                },
+                {"role": "assistant", "content": answer},
+            ]
+            inputs = processor.apply_chat_template(
+                chat, tokenize=True, return_dict=True, return_tensors="pt"
+            )
+            learnt = len(tokenizer(answer)["input_ids"]) + 1
+            assert inputs["input_ids"][0, -learnt:-1].tolist() == tokenizer(answer)["input_ids"]
+            inputs["pixel_values"] = pixels
+            alone.append(model(**inputs).logits[0, -learnt - 1 : -1])
+    assert torch.allclose(together, torch.cat(alone), atol=1e-4)
+
+
+def test_a_step_moves_every_parameter_but_the_unused_norm(tokenizer, some):
+    torch.manual_seed(0)
+    model = build_model(tokenizer, SHAPE)
+    heads = DenseHeads(SHAPE.vision_width)
+    optims = optimisers(model, heads, matrix_lr=1e-2, other_lr=1e-2)
+    rng = np.random.default_rng(0)
+    items = [encode(e, tokenizer, SHAPE, rng) for e in some]
+    before = {k: v.clone() for k, v in model.named_parameters()}
+    first = None
+    for _ in range(3):
+        batch = collate(items, SHAPE, rng, ids=_ids(tokenizer), tokens=160)
+        found = losses(model, heads, batch)
+        (found.dense + found.answer).backward()
+        first = first or found.answer.item()
+        for optim in optims:
+            optim.step()
+            optim.zero_grad()
+    assert found.answer.item() < first
+    still = {k for k, v in model.named_parameters() if torch.equal(v, before[k])}
+    # transformers' tower normalises only its pooled output with it, which ViP-LLaVA does not read.
+    assert still == {
+        "model.vision_tower.post_layernorm.weight",
+        "model.vision_tower.post_layernorm.bias",
+    }
+
+
+def test_dense_labels_say_what_lies_at_each_patch(some):
+    for example in some[:8]:
+        labels = dense_labels(example, SHAPE)
+        assert labels.shape == (len(DENSE), SHAPE.image_tokens)
+        marked = labels[DENSE.index("marked")] == 1
+        thing = example.objects[example.targets[0]]
+        if len(example.targets) == 1 and marked.any():
+            colour = labels[DENSE.index("colour"), marked]
+            assert set(colour) == {1 + vocabulary.COLOURS.index(thing.colour)}
+
+
+def test_a_first_turn_that_does_not_fit_is_refused(tokenizer):
+    turns = encode_turns(tokenizer, [("word " * 100, "answer")])
+    with pytest.raises(ValueError, match="does not fit"):
+        pack([turns], image_tokens=49, image_id=1, user_id=2, pad_id=0, length=100)
+
+
+def test_the_pool_keeps_the_newest():
+    pool = Pool(3)
+    pool.add(list("abcd"))  # type: ignore[arg-type]
+    assert len(pool) == 3 and set(pool.sample(np.random.default_rng(0), 60)) == set("bcd")
+
+
+def test_the_learning_rate_ramps_holds_and_falls_to_zero():
+    rates = [pretrain.learning_rate(done) for done in np.linspace(0, 1, 101)]
+    assert rates[0] < 0.1 and max(rates) == 1 and rates[-1] == 0
+    assert all(a >= b for a, b in pairwise(rates[10:]))
+    assert pretrain.learning_rate(0.4, start=0.4) < 0.1
+
+
+@pytest.mark.timeout(200)
+def test_a_run_writes_a_model_folder_and_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "Shape", lambda: SHAPE)
+    settings = pretrain.Settings(
+        minutes=0.02, tower_share=0.3, tower_batch=4, batch=4, matrix_lr=1e-3, other_lr=1e-3
+    )
+    lines: list[dict] = []
+    out = tmp_path / "model"
+    pretrain.train(settings, tmp_path / "work", out, report=lines.append, threads=1)
+    assert lines[-1]["done"] and lines[-1]["step"] >= 2
+    steps = lines[-1]["step"]
+    about = json.loads((out / "regiontext.json").read_text())
+    assert about["name"] == "regiontext-mini" and about["view"]["scope"] == "crop"
+    assert about["world"]["seed"] == 0 and about["region_input"] == "overlay"
+    # All its time is spent: the same run again trains no further step.
+    pretrain.train(settings, tmp_path / "work", out, report=lines.append, threads=1)
+    assert lines[-1]["step"] == steps
+    other = pretrain.Settings(minutes=0.02, seed=1)
+    with pytest.raises(ValueError, match="another"):
+        pretrain.train(other, tmp_path / "work", out, report=lines.append)
+
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    model = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32)
+    processor = AutoProcessor.from_pretrained(out)
+    example = next(examples(1, bundled_view(), training=False))
+    closed = next(turn for turn in example.turns if turn.options)
+    opened = [(example.images[0], turn) for turn in example.turns if not turn.options]
+    assert answer_closed(model, processor, example.images[0], closed) in closed.options
+    assert len(answer_open(model, processor, opened)) == len(opened)

@@ -89,6 +89,7 @@ class Batches:
         self._projector = _projector(model) if frozen_tower else None
         self._prompts: list[Tensor] = []
         self._seen: list[Tensor] = []
+        self._per_image = False
         if self._projector is not None:
             self._look(progress)
 
@@ -146,8 +147,10 @@ class Batches:
     def _projected(self, indices: Sequence[int]) -> dict[str, BaseModelOutputWithPooling]:
         assert self._projector is not None
         seen = torch.cat([self._seen[index] for index in indices])
-        seen = seen.to(self._model.device, self._model.dtype)
-        return {"image": BaseModelOutputWithPooling(pooler_output=self._projector(seen))}
+        features = self._projector(seen.to(self._model.device, self._model.dtype))
+        # Some architectures pass features on per image, others as one tensor.
+        output = tuple(features) if self._per_image else features
+        return {"image": BaseModelOutputWithPooling(pooler_output=output)}
 
     @torch.no_grad()
     def _look(self, progress: Callable[[int, int], None] | None) -> None:
@@ -162,7 +165,8 @@ class Batches:
                 indices = range(start, min(start + _CHUNK, len(self._items)))
                 inputs = self._encoded(indices)
                 pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
-                self._model.get_image_features(pixel_values=pixels)
+                out = self._model.get_image_features(pixel_values=pixels, return_dict=True)
+                self._per_image = isinstance(out.pooler_output, (list, tuple))
                 counts = [len(self._items[index].images) for index in indices]
                 self._seen += caught.pop().split(counts)
                 for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True):

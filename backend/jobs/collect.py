@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from backend.errors import BackendError
+from backend.errors import BackendError, LabelStudioError
 from backend.images import Images
 from backend.jobs.keeper import Keeper
 from backend.jobs.opening import using_store
@@ -60,32 +60,45 @@ async def collect(
         return await _collect(Keeper(settings, opened, images), studio, project, progress)
 
 
-async def process_events(settings: Settings, store: Store, *, limit: int = 100) -> int:
+def process_events(settings: Settings, store: Store) -> int:
     """Deal with the webhooks that wait in the store, oldest first; returns how many there were.
 
     What goes wrong with one is written into its row; `collect` makes it good.
     """
-    with store.read() as session:
-        events = stored.open_events(session, limit=limit)
-    for event in events:
-        await process_event(settings, store, event)
-    return len(events)
+    done = 0
+    while True:
+        with store.read() as session:
+            events = stored.open_events(session)
+        if not events:
+            return done
+        for event in events:
+            error = None
+            try:
+                process_event(settings, store, event)
+            except (BackendError, RegiontextError) as fault:
+                error = f"{type(fault).__name__}: {fault}"
+            with store.begin() as session:
+                stored.finish_event(session, event.id, error=error)
+            done += 1
 
 
-async def process_event(settings: Settings, store: Store, event: EventRow) -> None:
-    """Deal with one webhook and mark it as processed; never raises for what the webhook holds."""
+def process_event(settings: Settings, store: Store, event: EventRow) -> None:
+    """Bring the store up to date with one webhook; blocks, and leaves the event's own row alone.
+
+    Events other than those of annotations are nothing to do. Raises LabelStudioError for a body that is not one of
+    Label Studio's, and whatever fetching the image raises; the next `collect` makes it good.
+    """
     try:
-        async with Images(settings) as images:
-            await _process(Keeper(settings, store, images), event)
-        error = None
-    except (BackendError, RegiontextError, KeyError, TypeError, ValueError) as fault:
-        error = f"{type(fault).__name__}: {fault}"
-    await asyncio.to_thread(_finish, store, event.id, error)
+        asyncio.run(_process_alone(settings, store, event))
+    except (KeyError, TypeError, ValueError) as error:
+        raise LabelStudioError(
+            f"webhook {event.id} ({event.action}) is not as Label Studio sends it: {error!r}"
+        ) from error
 
 
-def _finish(store: Store, event: int, error: str | None) -> None:
-    with store.begin() as session:
-        stored.finish_event(session, event, error=error)
+async def _process_alone(settings: Settings, store: Store, event: EventRow) -> None:
+    async with Images(settings) as images:
+        await _process(Keeper(settings, store, images), event)
 
 
 async def _process(keeper: Keeper, event: EventRow) -> None:

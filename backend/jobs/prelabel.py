@@ -43,9 +43,10 @@ class Prelabelled:
     """What a run did, in tasks.
 
     created: got their first prediction. renewed: got one that replaces an older version of ours. current: had one of
-    this version. unassisted: their image is in control or holdout, so nothing is filled. complete: every field held
-    text already. without_regions: there was nothing to caption. failed: see errors, one line each; the next run tries
-    them again. removed: predictions of ours that were out of date. shown: whether Label Studio shows this version.
+    this version. unassisted: their image is in control or holdout, so nothing is filled. complete: there was nothing
+    to add, because every field held text or the model has no usable answer. without_regions: there was nothing to
+    caption. failed: see errors, one line each; the next run tries them again. removed: predictions of ours that were
+    out of date. shown: whether Label Studio shows this version.
     """
 
     project: int

@@ -267,6 +267,7 @@ class FakeModelServer:
     asked: list[tuple[str, str, list[str]]] = field(default_factory=list)
     adapters: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
+    down: bool = False
 
     def app(self) -> FastAPI:
         app = FastAPI()
@@ -286,6 +287,9 @@ class FakeModelServer:
         @app.post("/v1/chat/completions")
         def chat(body: dict[str, Any], response: Response) -> Any:
             time.sleep(self.delay_s)
+            if self.down:
+                response.status_code = 503
+                return {"error": {"message": "out of memory", "type": "ServerError", "code": 503}}
             if body["model"] not in (self.base, *self.adapters):
                 response.status_code = 404
                 message = f"The model `{body['model']}` does not exist."

@@ -65,7 +65,7 @@ def send(studio: FakeLabelStudio, store: Store, action: str, *annotations: dict[
 
 
 def process(settings: Settings, store: Store) -> int:
-    return asyncio.run(process_events(settings, store))
+    return process_events(settings, store)
 
 
 def run(settings: Settings, project: int) -> Collected:

@@ -261,10 +261,10 @@ def test_a_model_that_fails_throughout_stops_the_job(
     studio: FakeLabelStudio, model_server: FakeModelServer, settings: Settings, project: int
 ) -> None:
     with_boxes(studio, project, 30)
-    model_server.say = lambda model, prompt, options: ""
+    model_server.down = True
     with pytest.raises(JobError, match="in a row") as error:
         run(settings, project)
-    assert "empty answer" in str(error.value)
+    assert "out of memory" in str(error.value)
     assert all(p["model_version"] == "detector" for p in studio.predictions.values())
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from model_server.training.card import write_card
 from model_server.worlds.samples import Turn, examples
 from regiontext.marks.view import View
 
@@ -126,7 +127,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
-        "--card", action="store_true", help="write the figures into regiontext.json"
+        "--card", action="store_true", help="write the figures into the model's card"
     )
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
@@ -135,10 +136,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{key:24} {value:.3f}")
     rounded = {key: round(value, 3) for key, value in figures.items()}
     if options.card:
-        path = options.model / "regiontext.json"
-        about = json.loads(path.read_text())
-        about["card"]["evaluation"] = {"n": options.n, "seed": options.seed, "right": rounded}
-        path.write_text(json.dumps(about, indent=2) + "\n")
+        write_card(options.model, figures, n=options.n, seed=options.seed)
     print(json.dumps(rounded))
 
 

@@ -218,6 +218,8 @@ def export(
         "region_input": "overlay",
         "view": bundled_view().to_dict(),
         "max_regions": 2,
+        # A material that it has never seen is new to the vision tower, too.
+        "lora_targets": "all",
         "world": {"name": "worlds", "version": VERSION, "seed": settings.seed},
         "card": {
             "parameters": sum(p.numel() for p in model.parameters()),

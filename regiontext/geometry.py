@@ -1,8 +1,8 @@
-"""Plane geometry in pixels: percent and pixels, rotation, outlines, and filling rings into masks.
+"""Plane geometry in pixels: percent and pixels, rotation, outlines, and filling them into masks.
 
-Coordinates are (x, y) in pixels of the upright image, x right, y down; pixel (column i, row j) covers
-[i, i+1) x [j, j+1) and belongs to a shape when its centre (i+0.5, j+0.5) does. Knows nothing of Label Studio's
-JSON, of regions or of images.
+Coordinates are (x, y) in pixels of the upright image, x right, y down. Pixel (column i, row j)
+covers [i, i+1) x [j, j+1) and belongs to a shape when its centre (i+0.5, j+0.5) does. Knows
+nothing of Label Studio's JSON, of regions or of images.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely.geometry import MultiLineString, MultiPolygon, Polygon
+from PIL import Image, ImageDraw
 
 __all__ = [
     "MAX_CROSSINGS",
+    "MAX_STROKE",
     "Box",
     "Points",
     "clip_box",
@@ -24,12 +25,11 @@ __all__ = [
     "fill_rings",
     "from_percent",
     "outer_box",
+    "paint_strokes",
     "rectangle_ring",
     "rotate",
-    "stroke_rings",
     "tight_box",
     "to_percent",
-    "turn_upright",
 ]
 
 Box = tuple[float, float, float, float]
@@ -39,9 +39,12 @@ Points = NDArray[np.float64]
 """float64[N, 2], each row (x, y)."""
 
 MAX_CROSSINGS = 50_000_000
-"""How many (edge, row) crossings `fill_rings` computes at most: about a second of work."""
+"""How many (edge, row) crossings `fill_rings` computes at most: a few seconds of work."""
 
-_CHUNK = 2_000_000
+MAX_STROKE = 50_000_000
+"""How many rows of pen `paint_strokes` paints at most, and 40 times as many pixels."""
+
+_CHUNK = 1_000_000
 
 
 def from_percent(points: Points, size: tuple[int, int]) -> Points:
@@ -60,24 +63,8 @@ def rotate(points: Points, degrees: float, about: tuple[float, float]) -> Points
     cos, sin = math.cos(turn), math.sin(turn)
     centre = np.asarray(about, dtype=np.float64)
     moved = np.asarray(points, dtype=np.float64) - centre
-    return moved @ np.array([[cos, sin], [-sin, cos]]) + centre
-
-
-def turn_upright(points: Points, quarter_turns: int, size: tuple[int, int]) -> Points:
-    """Points on an image shown after clockwise quarter turns, back to the upright image.
-
-    `points` float[N, 2] are pixels of the turned picture; `size` (W, H) is the upright image's.
-    """
-    x, y = np.asarray(points, dtype=np.float64).T
-    width, height = size
-    match quarter_turns % 4:
-        case 1:
-            x, y = y, height - x
-        case 2:
-            x, y = width - x, height - y
-        case 3:
-            x, y = width - y, x
-    return np.stack([x, y], axis=1)
+    turned: Points = moved @ np.array([[cos, sin], [-sin, cos]]) + centre
+    return turned
 
 
 def rectangle_ring(box: Box, degrees: float = 0.0) -> Points:
@@ -90,9 +77,12 @@ def rectangle_ring(box: Box, degrees: float = 0.0) -> Points:
 def ellipse_ring(
     centre: tuple[float, float], radii: tuple[float, float], degrees: float = 0.0
 ) -> Points:
-    """An ellipse as a ring float64[N, 2]; N grows so that the ring stays within 0.1 px of the curve."""
-    radius = max(radii)
-    count = int(min(720, max(32, math.ceil(math.pi * math.sqrt(radius / 0.2)))))
+    """An ellipse as a ring float64[N, 2], starting at the end of its first radius.
+
+    N grows with the larger radius so that the ring stays within 0.1 px of the curve, up to
+    radii of about 10 000 px. Rotation is clockwise about the centre.
+    """
+    count = int(min(720, max(32, math.ceil(math.pi * math.sqrt(max(radii) / 0.2)))))
     angle = np.arange(count) * (2 * math.pi / count)
     ring = np.stack(
         [centre[0] + radii[0] * np.cos(angle), centre[1] + radii[1] * np.sin(angle)], axis=1
@@ -101,24 +91,10 @@ def ellipse_ring(
 
 
 def cubic(start: Points, first: Points, second: Points, end: Points, count: int = 24) -> Points:
-    """A cubic Bézier curve as float64[count + 1, 2] points, both ends included."""
+    """A cubic Bézier curve as float64[count + 1, 2]; the four arguments are float64[2]."""
     t = np.linspace(0.0, 1.0, count + 1)[:, None]
     u = 1.0 - t
     return u**3 * start + 3 * u**2 * t * first + 3 * u * t**2 * second + t**3 * end
-
-
-def stroke_rings(lines: Sequence[Points], width: float) -> tuple[Points, ...]:
-    """The outline of polylines drawn with a round pen `width` px wide, as even-odd rings."""
-    drawn = MultiLineString([line for line in lines if len(line) > 1]).buffer(
-        width / 2, quad_segs=4
-    )
-    parts: Sequence[Polygon] = drawn.geoms if isinstance(drawn, MultiPolygon) else [drawn]
-    return tuple(
-        np.asarray(ring.coords, dtype=np.float64)[:-1, :2]
-        for part in parts
-        if not part.is_empty
-        for ring in (part.exterior, *part.interiors)
-    )
 
 
 def outer_box(rings: Sequence[Points]) -> Box:
@@ -131,7 +107,7 @@ def outer_box(rings: Sequence[Points]) -> Box:
 def clip_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """The smallest whole-pixel box that holds `box` inside an image of size (W, H).
 
-    It may be empty (x1 <= x0 or y1 <= y0) when the box lies outside.
+    It is empty (x1 <= x0 or y1 <= y0) when the box lies outside.
     """
     width, height = size
     x0, y0, x1, y1 = box
@@ -144,7 +120,7 @@ def clip_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 (end exclusive) around the true pixels of bool[H, W]; (0, 0, 0, 0) if none."""
+    """x0, y0, x1, y1 (end exclusive) around the true pixels of bool[H, W]; all 0 if none."""
     rows = np.flatnonzero(mask.any(axis=1))
     if not rows.size:
         return 0, 0, 0, 0
@@ -156,28 +132,29 @@ def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 def fill_rings(rings: Sequence[Points], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Fill closed rings by the even-odd rule into bool[H, W], by pixel centres.
 
-    Each ring is float[N, 2] pixels, its last point joined to its first; a ring inside another is a hole. What lies
-    outside the image is cut off. Raises ValueError when the rings cross more than MAX_CROSSINGS rows in all.
+    Each ring is float[N, 2] pixels, its last point joined to its first; a ring inside another is
+    a hole. What lies outside the image is cut off. Raises ValueError when the edges cross more
+    than MAX_CROSSINGS pixel rows in all.
     """
     width, height = size
     mask = np.zeros((height, width), dtype=bool)
-    rings = [np.asarray(ring, dtype=np.float64) for ring in rings if len(ring) > 2]
-    if not rings:
+    closed = [np.asarray(ring, dtype=np.float64) for ring in rings if len(ring) > 2]
+    if not closed:
         return mask
-    x0, y0, x1, y1 = clip_box(outer_box(rings), size)
+    x0, y0, x1, y1 = clip_box(outer_box(closed), size)
     if x1 <= x0 or y1 <= y0:
         return mask
-    start = np.concatenate(rings)
-    end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
-    # An edge crosses the centre line of row j when j + 0.5 lies in [top, bottom): half-open, so that a vertex shared
-    # by two edges counts once.
+    start = np.concatenate(closed)
+    end = np.concatenate([np.roll(ring, -1, axis=0) for ring in closed])
+    # An edge crosses the centre line of row j when j + 0.5 lies in [top, bottom): half-open, so
+    # that a vertex shared by two edges counts once.
     top = np.minimum(start[:, 1], end[:, 1])
     bottom = np.maximum(start[:, 1], end[:, 1])
     first = np.clip(np.ceil(top - 0.5), y0, y1).astype(np.int64)
     count = np.clip(np.ceil(bottom - 0.5), y0, y1).astype(np.int64) - first
     total = int(count.sum())
     if total > MAX_CROSSINGS:
-        raise ValueError(f"the outline crosses {total} pixel rows, more than {MAX_CROSSINGS}")
+        raise ValueError(f"its outline crosses {total} pixel rows, more than {MAX_CROSSINGS}")
     crossed = np.flatnonzero(count)
     start, end, first, count = start[crossed], end[crossed], first[crossed], count[crossed]
     slope = (end[:, 0] - start[:, 0]) / (end[:, 1] - start[:, 1])
@@ -188,9 +165,8 @@ def fill_rings(rings: Sequence[Points], size: tuple[int, int]) -> NDArray[np.boo
     while low < len(count):
         done = int(ends[low - 1]) if low else 0
         high = max(low + 1, int(np.searchsorted(ends, done + _CHUNK, side="right")))
-        part = slice(low, high)
-        edge = np.repeat(np.arange(low, high), count[part])
-        offset = np.arange(len(edge)) - np.repeat(ends[part] - count[part] - done, count[part])
+        edge = np.repeat(np.arange(low, high), count[low:high])
+        offset = np.arange(done, int(ends[high - 1])) - (ends - count)[edge]
         row = first[edge] + offset
         x = start[edge, 0] + (row + 0.5 - start[edge, 1]) * slope[edge]
         column = np.clip(np.ceil(x - 0.5), x0, x1).astype(np.int64)
@@ -200,3 +176,31 @@ def fill_rings(rings: Sequence[Points], size: tuple[int, int]) -> NDArray[np.boo
     inside = np.logical_xor.accumulate(flips.reshape(y1 - y0, across), axis=1)
     mask[y0:y1, x0:x1] = inside[:, :-1]
     return mask
+
+
+def paint_strokes(
+    mask: NDArray[np.bool_], strokes: Sequence[tuple[Points, float, bool]]
+) -> NDArray[np.bool_]:
+    """A copy of bool[H, W] with strokes of a round pen painted over it in order, to about a pixel.
+
+    Each stroke is (polyline float[N, 2] pixels, pen width in pixels, whether it adds rather than
+    erases); a polyline of one point is a dot. Raises ValueError when painting would take more
+    than MAX_STROKE rows of pen.
+    """
+    rows = pixels = 0.0
+    for line, width, _ in strokes:
+        length = float(np.abs(np.diff(line, axis=0)).sum()) + len(line) * max(width, 1.0)
+        rows += length
+        pixels += length * max(width, 1.0)
+    if rows > MAX_STROKE or pixels > 40 * MAX_STROKE:
+        raise ValueError(f"its {len(strokes)} strokes cover {pixels:.3g} pixels: too much to draw")
+    canvas = Image.fromarray(mask.astype(np.uint8))
+    pen = ImageDraw.Draw(canvas)
+    for line, width, adds in strokes:
+        radius = max(width, 1.0) / 2
+        path = [(x, y) for x, y in np.floor(line).tolist()]
+        if len(path) > 1:
+            pen.line(path, fill=int(adds), width=max(1, round(width)))
+        for x, y in path if radius > 1 else path[:1]:
+            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=int(adds))
+    return np.asarray(canvas).astype(bool)

@@ -1,6 +1,7 @@
 """Bytes to the upright RGB image a person sees, and the hash that names it.
 
-Knows nothing of where the bytes came from. Everything unusable becomes an `ImageError` that says why.
+Knows nothing of where the bytes came from. Whatever is unusable becomes an `ImageError` that
+says why.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ def image_hash(data: bytes) -> str:
 def load_image(data: bytes, *, max_pixels: int = 100_000_000) -> Image.Image:
     """Decode a file's bytes into the upright image as mode RGB.
 
-    EXIF orientation is applied, of several frames the first is taken, transparency is laid over white, deep grey
-    values are scaled to 8 bits. Raises ImageError when the bytes are no readable image, are cut short, or hold more
-    than `max_pixels` pixels (checked before decoding).
+    EXIF orientation is applied, of several frames the first is taken, transparency is laid over
+    white, deep grey values are scaled to 8 bits. Raises ImageError when the bytes are no readable
+    image, are cut short, or hold more than `max_pixels` pixels (checked before decoding).
     """
     if not data:
         raise ImageError("the image is empty (0 bytes); check that its URL delivers the file")
@@ -105,4 +106,5 @@ def _explain(data: bytes, fault: Exception) -> str:
         return "got an SVG or XML file; only pixel images are read: convert it to PNG"
     if start.startswith((b"{", b"[")):
         return f"got JSON instead of an image: {data[:80]!r}"
-    return f"cannot read the image ({len(data)} bytes, starting {data[:8]!r}): {fault or type(fault).__name__}"
+    reason = str(fault) or type(fault).__name__
+    return f"cannot read the image ({len(data)} bytes, starting {data[:8]!r}): {reason}"

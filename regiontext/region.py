@@ -1,6 +1,6 @@
-"""A region: one shape on one image, in pixels of the upright image, with its mask, box, area and centre.
+"""A region: one shape on one image, with its mask, box, area and centre in pixels.
 
-Knows nothing of Label Studio's JSON (see `regiontext.labelstudio.decode`) and nothing of marks or models.
+Knows nothing of Label Studio's JSON (see `regiontext.labelstudio.decode`), of marks or of models.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 class Region:
     """One shape on one image.
 
-    id: Label Studio's region id. shape: one of SHAPES. size: (W, H) of the upright image in pixels. labels: as in the
-    labeling config. polygons: rings float64[N, 2] in pixels, filled together by the even-odd rule, so a ring inside
-    another is a hole; they may reach outside the image. raster: bool[H, W], which wins over polygons. point: the
-    position of a keypoint in pixels. item_index: which image of a multi-image task. Raises RegionError when these do
-    not fit together. Regions compare by identity.
+    id: Label Studio's region id. shape: one of SHAPES. size: (W, H) of the upright image in
+    pixels. labels: as in the labeling config. polygons: rings float64[N, 2] in pixels, filled
+    together by the even-odd rule, so a ring inside another is a hole; they may reach outside the
+    image. raster: bool[H, W], which wins over polygons. point: the position of a keypoint in
+    pixels. item_index: which image of a multi-image task. Arrays become read-only views. Regions
+    compare by identity. Raises RegionError when the parts do not fit together.
     """
 
     id: str
@@ -78,7 +79,7 @@ class Region:
 
     @classmethod
     def from_mask(cls, id: str, mask: NDArray[np.bool_], labels: Iterable[str] = ()) -> Region:
-        """A brush region from a mask bool[H, W] (copied). Raises RegionError when no pixel is true."""
+        """A brush region from a mask bool[H, W] (copied); RegionError when no pixel is true."""
         raster = np.array(mask, dtype=bool)
         if raster.ndim != 2:
             raise RegionError(id, f"a mask of shape {raster.shape} is not [H, W]")
@@ -146,8 +147,9 @@ class Region:
     def crop(self, box: Box) -> Region:
         """The same region in the coordinates of a crop of its image.
 
-        `box` holds whole pixels inside the image. The mask is exactly the mask's part in the crop. Raises RegionError
-        when the box is not whole, reaches outside, or holds no pixel of the region.
+        `box` holds whole pixels inside the image. The crop's mask is exactly this mask's part.
+        Raises RegionError when the box is not whole, reaches outside, or holds no pixel of the
+        region.
         """
         x0, y0, x1, y1 = (int(side) for side in box)
         width, height = self.size
@@ -169,7 +171,7 @@ class Region:
             None if self.point is None else (self.point[0] - x0, self.point[1] - y0),
             self.item_index,
         )
-        # Seeds the cache: the crop's mask is this mask's part to the pixel, also where an outline was too thin to fill.
+        # Seeds the cache: filling the moved outline again could differ where it is thin.
         cropped.__dict__["mask"] = _frozen(part)
         return cropped
 
@@ -186,7 +188,7 @@ def _frozen(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
 
 
 def _thin_mask(rings: Iterable[Points], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The pixels that thin rings touch; where they touch none, the image's pixel nearest to them."""
+    """The pixels along thin rings; where those are none, the image's pixel nearest to them."""
     width, height = size
     canvas = Image.new("1", size)
     pen = ImageDraw.Draw(canvas)

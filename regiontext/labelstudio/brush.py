@@ -18,6 +18,7 @@ __all__ = ["decode_rle", "decode_values", "encode_rle"]
 _HEADER_BITS = 32 + 5 + 4 * 4
 _RUN_BITS = (3, 4, 8, 16)
 _WORD_BITS = 8
+_CHUNK = 1 << 18
 
 
 def decode_rle(rle: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -77,7 +78,11 @@ def decode_values(rle: Sequence[int], *, expected: int) -> NDArray[np.uint8]:
 
 
 def encode_rle(mask: NDArray[np.bool_]) -> list[int]:
-    """The mask bool[H, W] as Label Studio's brush bytes: an RGBA buffer of 255 where true, else 0."""
+    """The mask bool[H, W] as Label Studio's brush bytes: RGBA values of 255 where true, else 0.
+
+    Bit for bit what label_studio_sdk.converter.brush.mask2rle makes of `mask * 255`. Raises
+    ValueError for a mask without pixels or too large for the code's 32-bit count.
+    """
     flat = np.asarray(mask, dtype=bool).ravel()
     count = flat.size * 4
     if not flat.size or count >= 2**32:
@@ -95,7 +100,7 @@ def encode_rle(mask: NDArray[np.bool_]) -> list[int]:
     kind = np.searchsorted([1 << bits for bits in _RUN_BITS], run)
     bits = np.asarray(_RUN_BITS)[kind]
     code = ((((4 | kind) << bits) | (run - 1)) << _WORD_BITS) | values
-    header = _HEADER_BITS, (count << 21) | ((_WORD_BITS - 1) << 16) | _pack_sizes()
+    header = (count << 21) | ((_WORD_BITS - 1) << 16) | _pack_sizes()
     return list(_pack(header, code, bits + 3 + _WORD_BITS))
 
 
@@ -112,7 +117,8 @@ def _words(data: bytes, at: int, length: int, word: int) -> NDArray[np.uint8]:
     first, last = at >> 3, (at + length * word + 7) >> 3
     bits = np.unpackbits(np.frombuffer(data[first:last], dtype=np.uint8))
     bits = bits[at & 7 :][: length * word].reshape(length, word)
-    return np.packbits(bits, axis=1)[:, 0] >> (8 - word)
+    words: NDArray[np.uint8] = np.packbits(bits, axis=1)[:, 0] >> np.uint8(8 - word)
+    return words
 
 
 def _pack_sizes() -> int:
@@ -122,11 +128,18 @@ def _pack_sizes() -> int:
     return packed
 
 
-def _pack(header: tuple[int, int], code: NDArray[np.int64], widths: NDArray[np.int64]) -> bytes:
-    ends = np.cumsum(widths)
-    record = np.repeat(np.arange(len(code)), widths)
-    shift = ends[record] - 1 - np.arange(int(ends[-1]))
-    body = ((code[record] >> shift) & 1).astype(np.uint8)
-    bits, value = header
-    head = np.array([(value >> place) & 1 for place in reversed(range(bits))], dtype=np.uint8)
-    return np.packbits(np.concatenate([head, body])).tobytes()
+def _pack(header: int, code: NDArray[np.int64], widths: NDArray[np.int64]) -> bytes:
+    """Codes of given bit widths, most significant bit first, after the header and zero-padded."""
+    tail = np.array([(header >> bit) & 1 for bit in reversed(range(_HEADER_BITS))], dtype=np.uint8)
+    packed = []
+    for low in range(0, len(code), _CHUNK):
+        part, width = code[low : low + _CHUNK], widths[low : low + _CHUNK]
+        ends = np.cumsum(width)
+        record = np.repeat(np.arange(len(part)), width)
+        shift = ends[record] - 1 - np.arange(int(ends[-1]))
+        bits = np.concatenate([tail, ((part[record] >> shift) & 1).astype(np.uint8)])
+        whole = len(bits) // 8 * 8
+        packed.append(np.packbits(bits[:whole]).tobytes())
+        tail = bits[whole:]
+    # The SDK pads a whole byte when the bits already fill the last one.
+    return b"".join(packed) + np.packbits(np.append(tail, np.uint8(0))).tobytes()

@@ -6,7 +6,6 @@ is missing and how to add it. Knows nothing of results or of how questions are w
 
 from __future__ import annotations
 
-import hashlib
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -14,9 +13,18 @@ from dataclasses import dataclass
 from dataclasses import field as data_field
 
 from regiontext.errors import ConfigError
+from regiontext.labelstudio.tags import (
+    Parents,
+    canonical_hash,
+    get,
+    is_true,
+    listed,
+    parents_of,
+    parse_xml,
+    tag_of,
+)
 
 __all__ = [
-    "MAX_CONFIG_CHARS",
     "Control",
     "Field",
     "LabelingConfig",
@@ -25,19 +33,10 @@ __all__ = [
     "parse_config",
 ]
 
-MAX_CONFIG_CHARS = 2_000_000
-"""Longer configs are refused unread."""
-
-_SHAPE_NAMES = (
-    "Rectangle",
-    "Ellipse",
-    "Polygon",
-    "Brush",
-    "Bitmask",
-    "KeyPoint",
-    "Vector",
-)
-_SHAPE_TAGS = {name.lower(): name for shape in _SHAPE_NAMES for name in (shape, f"{shape}Labels")}
+_SHAPES = ("Rectangle", "Ellipse", "Polygon", "Brush", "Bitmask", "KeyPoint", "Vector")
+_SHAPE_TAGS = {tag.lower(): tag for shape in _SHAPES for tag in (shape, f"{shape}Labels")} | {
+    "magicwand": "MagicWand"
+}
 _FIELD_TAGS = {"textarea": "TextArea", "choices": "Choices"}
 _IMAGE_KEY = re.compile(r"\$([\w.\-]+)\Z")
 
@@ -152,10 +151,10 @@ class LabelingConfig:
 
 def parse_config(xml: str) -> LabelingConfig:
     """Read a labeling config. Raises ConfigError that says what is wrong and how to fix it."""
-    root = _parse(xml)
-    parents = {child: parent for parent in root.iter() for child in parent}
+    root = parse_xml(xml)
+    parents = parents_of(root)
     images = {
-        _get(tag, "name"): tag for tag in root.iter() if _tag(tag) == "image" and _get(tag, "name")
+        get(tag, "name"): tag for tag in root.iter() if tag_of(tag) == "image" and get(tag, "name")
     }
     if not images:
         raise ConfigError(
@@ -163,8 +162,8 @@ def parse_config(xml: str) -> LabelingConfig:
             'add <Image name="image" value="$image"/>'
         )
     controls = tuple(_controls(root))
-    shape_tags = [tag for tag in controls if _tag(tag) in _SHAPE_TAGS]
-    drawn_on = [_get(tag, "toname") for tag in shape_tags if _get(tag, "toname") in images]
+    shape_tags = [tag for tag in controls if tag_of(tag) in _SHAPE_TAGS]
+    drawn_on = [get(tag, "toname") for tag in shape_tags if get(tag, "toname") in images]
     if not drawn_on:
         name = next(iter(images))
         raise ConfigError(
@@ -178,29 +177,33 @@ def parse_config(xml: str) -> LabelingConfig:
     image_fields: list[Field] = []
     unsupported: list[str] = []
     for tag in controls:
-        if _get(tag, "toname") != image_name or _tag(tag) in _SHAPE_TAGS or _tag(tag) == "labels":
+        if (
+            get(tag, "toname") != image_name
+            or tag_of(tag) in _SHAPE_TAGS
+            or tag_of(tag) == "labels"
+        ):
             continue
         found = _field(tag, parents)
         if found is not None:
             (fields if found.per_region else image_fields).append(found)
-        elif _true(tag, "perregion"):
-            unsupported.append(f'<{tag.tag} name="{_get(tag, "name")}">')
+        elif is_true(tag, "perregion"):
+            unsupported.append(f'<{tag.tag} name="{get(tag, "name")}">')
     config = LabelingConfig(
         xml=xml,
-        hash=_hash(xml),
+        hash=canonical_hash(xml),
         image_name=image_name,
         image_key=image_key,
-        shapes=tuple(_shape(tag) for tag in shape_tags if _get(tag, "toname") == image_name),
+        shapes=tuple(_shape(tag) for tag in shape_tags if get(tag, "toname") == image_name),
         fields=tuple(fields),
         image_fields=tuple(image_fields),
         relations=tuple(_relations(root)),
         multi=multi,
         controls=tuple(
-            Control(_get(t, "name"), t.tag, _tag(t), _get(t, "toname"), _options(t, "label"))
+            Control(get(t, "name"), t.tag, tag_of(t), get(t, "toname"), _options(t, "label"))
             for t in controls
         ),
         unsupported=tuple(unsupported),
-        has_relations=any(_tag(tag) == "relations" for tag in root.iter()),
+        has_relations=any(tag_of(tag) == "relations" for tag in root.iter()),
     )
     if not config.fields and not config.relations and config.relation_field is None:
         tried = f" ({', '.join(unsupported)} cannot be filled)" if unsupported else ""
@@ -213,32 +216,11 @@ def parse_config(xml: str) -> LabelingConfig:
     return config
 
 
-def _parse(xml: str) -> ET.Element:
-    if not isinstance(xml, str) or not xml.strip():
-        raise ConfigError("the labeling config is empty; paste one of the templates")
-    if len(xml) > MAX_CONFIG_CHARS:
-        raise ConfigError(
-            f"the labeling config has {len(xml)} characters, more than {MAX_CONFIG_CHARS}"
-        )
-    # Entities can expand without end or read files, and no labeling config needs them.
-    if re.search(r"<!\s*(DOCTYPE|ENTITY)", xml, re.IGNORECASE):
-        raise ConfigError("the labeling config has a DOCTYPE or ENTITY declaration; remove it")
-    try:
-        return ET.fromstring(xml.strip())
-    except (ET.ParseError, ValueError) as fault:
-        raise ConfigError(f"the labeling config is not well-formed XML: {fault}") from fault
-
-
-def _hash(xml: str) -> str:
-    canonical = ET.canonicalize(xml.strip(), strip_text=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
 def _controls(root: ET.Element) -> Iterator[ET.Element]:
     seen: set[str] = set()
     for tag in root.iter():
-        name = _get(tag, "name")
-        if not name or not _get(tag, "toname"):
+        name = get(tag, "name")
+        if not name or not get(tag, "toname"):
             continue
         if name in seen:
             raise ConfigError(f"two controls of the labeling config are named {name!r}; rename one")
@@ -247,54 +229,54 @@ def _controls(root: ET.Element) -> Iterator[ET.Element]:
 
 
 def _image_key(tag: ET.Element) -> tuple[str, bool]:
-    many = _get(tag, "valuelist")
-    value = many or _get(tag, "value")
+    many = get(tag, "valuelist")
+    value = many or get(tag, "value")
     match = _IMAGE_KEY.match(value)
     if match is None:
         raise ConfigError(
-            f'<Image name="{_get(tag, "name")}"> has the value {value!r}; '
+            f'<Image name="{get(tag, "name")}"> has the value {value!r}; '
             'name the key of the task data that holds the URL, as in value="$image"'
         )
     return match.group(1), bool(many)
 
 
 def _shape(tag: ET.Element) -> ShapeControl:
-    kind = _tag(tag)
+    kind = tag_of(tag)
     return ShapeControl(
-        name=_get(tag, "name"),
+        name=get(tag, "name"),
         tag=_SHAPE_TAGS[kind],
         type=kind,
-        to_name=_get(tag, "toname"),
+        to_name=get(tag, "toname"),
         labels=_options(tag, "label") if kind.endswith("labels") else (),
-        smart=_true(tag, "smart") or _true(tag, "smartonly"),
+        smart=is_true(tag, "smart") or is_true(tag, "smartonly"),
     )
 
 
-def _field(tag: ET.Element, parents: dict[ET.Element, ET.Element]) -> Field | None:
-    kind = _tag(tag)
+def _field(tag: ET.Element, parents: Parents) -> Field | None:
+    kind = tag_of(tag)
     options = _options(tag, "choice") if kind == "choices" else ()
-    if kind not in _FIELD_TAGS or _true(tag, "peritem"):
+    if kind not in _FIELD_TAGS or is_true(tag, "peritem"):
         return None
     if kind == "choices" and (not options or _nested(tag)):
         return None
     return Field(
-        name=_get(tag, "name"),
+        name=get(tag, "name"),
         tag=_FIELD_TAGS[kind],
-        to_name=_get(tag, "toname"),
-        per_region=_true(tag, "perregion"),
+        to_name=get(tag, "toname"),
+        per_region=is_true(tag, "perregion"),
         options=options,
-        multiple=kind == "choices" and _get(tag, "choice") == "multiple",
-        required=_true(tag, "required"),
-        ask=_get(tag, "ask") or None,
-        smart=_get(tag, "smart").lower() != "false",
+        multiple=kind == "choices" and get(tag, "choice") == "multiple",
+        required=is_true(tag, "required"),
+        ask=get(tag, "ask") or None,
+        smart=get(tag, "smart").lower() != "false",
         for_labels=_for_labels(tag, parents),
     )
 
 
-def _for_labels(tag: ET.Element, parents: dict[ET.Element, ET.Element]) -> tuple[str, ...]:
+def _for_labels(tag: ET.Element, parents: Parents) -> tuple[str, ...]:
     here: ET.Element | None = tag
     while here is not None:
-        labels = _list(_get(here, "whenlabelvalue"))
+        labels = listed(get(here, "whenlabelvalue"))
         if labels:
             return labels
         here = parents.get(here)
@@ -303,57 +285,38 @@ def _for_labels(tag: ET.Element, parents: dict[ET.Element, ET.Element]) -> tuple
 
 def _nested(tag: ET.Element) -> bool:
     return any(
-        _tag(inner) == "choice"
+        tag_of(inner) == "choice"
         for choice in tag.iter()
-        if _tag(choice) == "choice"
+        if tag_of(choice) == "choice"
         for inner in choice
     )
 
 
 def _options(tag: ET.Element, kind: str) -> tuple[str, ...]:
     values = (
-        _get(inner, "alias") or _get(inner, "value") for inner in tag.iter() if _tag(inner) == kind
+        get(inner, "alias") or get(inner, "value") for inner in tag.iter() if tag_of(inner) == kind
     )
     return tuple(dict.fromkeys(value for value in values if value))
 
 
 def _relations(root: ET.Element) -> Iterator[RelationLabel]:
     for relations in root.iter():
-        if _tag(relations) == "relations":
+        if tag_of(relations) == "relations":
             for tag in relations.iter():
-                if _tag(tag) == "relation" and _get(tag, "value"):
+                if tag_of(tag) == "relation" and get(tag, "value"):
                     yield RelationLabel(
-                        _get(tag, "value"),
-                        _list(_get(tag, "subject")),
-                        _list(_get(tag, "object")),
+                        get(tag, "value"),
+                        listed(get(tag, "subject")),
+                        listed(get(tag, "object")),
                     )
 
 
 def _named(fields: tuple[Field, ...], words: tuple[str, ...], *, smart: bool) -> Field | None:
-    for field in fields:
-        name = field.name.lower()
-        parts = re.split(r"[^a-z]+", name)
-        if field.tag == "TextArea" and (field.smart or not smart) and not field.per_region:
-            # "ask" must stand alone: "task" and "mask" hold it by chance.
-            if any(word in parts if len(word) < 4 else word in name for word in words):
-                return field
-    return None
+    texts = (field for field in fields if field.tag == "TextArea" and (field.smart or not smart))
+    return next((field for field in texts if _is_called(field.name.lower(), words)), None)
 
 
-def _tag(tag: ET.Element) -> str:
-    return tag.tag.lower() if isinstance(tag.tag, str) else ""
-
-
-def _get(tag: ET.Element, name: str) -> str:
-    for key, value in tag.attrib.items():
-        if key.lower() == name:
-            return value.strip()
-    return ""
-
-
-def _true(tag: ET.Element, name: str) -> bool:
-    return _get(tag, name).lower() == "true"
-
-
-def _list(value: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip())
+def _is_called(name: str, words: tuple[str, ...]) -> bool:
+    # A short word must stand alone: "task" and "mask" hold "ask" by chance.
+    parts = re.split(r"[^a-z]+", name)
+    return any(word in parts if len(word) < 4 else word in name for word in words)

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -61,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             timeout_graceful_shutdown=30,
         )
     )
-    server.run()
+    # uvicorn shuts down on Ctrl+C and then raises the signal again.
+    with suppress(KeyboardInterrupt):
+        server.run()
     return 1 if failed or not server.started else 0
 
 

@@ -19,6 +19,7 @@ from model_server.decoding import FLOOR, Picked, Row, decode
 from model_server.engine import Job
 from model_server.errors import RequestError
 from model_server.families.chat import answer_ids, encode, end_tokens, prompt_text, question_turn
+from model_server.families.features import SeenImages
 from model_server.families.tokens import token_bytes
 from model_server.jobs import Answer, Prompt, Sampling, Token
 from model_server.scoring import can_branch, score_branched, score_whole
@@ -35,6 +36,7 @@ class OverlayModel:
         self._adapters = Adapters(model)
         self._ends = end_tokens(model, processor)
         self._branches = can_branch(model)
+        self._seen = SeenImages(model)
         text = model.config.get_text_config()
         self._limit = int(getattr(text, "max_position_embeddings", None) or 1 << 30)
 
@@ -53,6 +55,7 @@ class OverlayModel:
     def unload_adapter(self, name: str) -> None:
         """Forget an adapter."""
         self._adapters.unload(name)
+        self._seen.forget(name)
 
     def answer(self, jobs: Sequence[Job]) -> None:
         """Resolve every job's future; all jobs share adapter and kind of question."""
@@ -76,6 +79,10 @@ class OverlayModel:
             return
         self._adapters.activate(jobs[0].adapter)
         inputs = self._placed(inputs)
+        if self._seen.works and "pixel_values" in inputs:
+            images = [image for job in jobs for image in job.prompt.images]
+            with torch.inference_mode():
+                self._seen.replace_pixels(inputs, images, jobs[0].adapter)
         if jobs[0].prompt.options:
             self._choose(jobs, inputs, lengths)
         else:

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from model_server.families.chat import answer_ids, encode, end_tokens, prompt_text, question_turn
+from model_server.families.features import encoder_outputs, image_features, projector
 from model_server.scoring import can_branch
 from model_server.training.finetune_data import Item, open_images
 
@@ -86,10 +86,9 @@ class Batches:
             for turns, item in zip(self._turns, items, strict=True)
         ]
         self._pad = ends[0]
-        self._projector = _projector(model) if frozen_tower else None
+        self._projector = projector(model) if frozen_tower else None
         self._prompts: list[Tensor] = []
         self._seen: list[Tensor] = []
-        self._per_image = False
         if self._projector is not None:
             self._look(progress)
 
@@ -144,13 +143,11 @@ class Batches:
             mask[row, longest - len(prompt) :] = 1
         return {"input_ids": ids, "attention_mask": mask}
 
-    def _projected(self, indices: Sequence[int]) -> dict[str, BaseModelOutputWithPooling]:
+    def _projected(self, indices: Sequence[int]) -> dict[str, Any]:
         assert self._projector is not None
         seen = torch.cat([self._seen[index] for index in indices])
         features = self._projector(seen.to(self._model.device, self._model.dtype))
-        # Some architectures pass features on per image, others as one tensor.
-        output = tuple(features) if self._per_image else features
-        return {"image": BaseModelOutputWithPooling(pooler_output=output)}
+        return encoder_outputs(self._model, features)
 
     @torch.no_grad()
     def _look(self, progress: Callable[[int, int], None] | None) -> None:
@@ -164,9 +161,7 @@ class Batches:
             for start in range(0, len(self._items), _CHUNK):
                 indices = range(start, min(start + _CHUNK, len(self._items)))
                 inputs = self._encoded(indices)
-                pixels = inputs["pixel_values"].to(self._model.device, self._model.dtype)
-                out = self._model.get_image_features(pixel_values=pixels, return_dict=True)
-                self._per_image = isinstance(out.pooler_output, (list, tuple))
+                image_features(self._model, inputs["pixel_values"])
                 counts = [len(self._items[index].images) for index in indices]
                 self._seen += caught.pop().split(counts)
                 for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True):
@@ -186,14 +181,3 @@ def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """
     predicted = logits[:, :-1].float().flatten(0, 1)
     return nn.functional.cross_entropy(predicted, labels.flatten(), ignore_index=_IGNORED)
-
-
-def _projector(model: PreTrainedModel) -> nn.Module | None:
-    # The layout of LLaVA and its kin: a tower, a projector taking its features, a language model
-    # that accepts what the projector made. Others run their tower at every visit.
-    inner = getattr(model, "model", model)
-    fits = type(model).__name__ in {
-        "LlavaForConditionalGeneration",
-        "VipLlavaForConditionalGeneration",
-    }
-    return getattr(inner, "multi_modal_projector", None) if fits else None

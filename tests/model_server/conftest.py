@@ -139,9 +139,11 @@ def make_adapter(tiny_folder: Path) -> Callable[..., Path]:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForImageTextToText
 
-    def make(path: Path, *, seed: int = 1, scale: float = 2.0, base: Path = tiny_folder) -> Path:
-        model = AutoModelForImageTextToText.from_pretrained(base)
-        config = LoraConfig(r=4, target_modules=r".*language_model.*(q_proj|v_proj|down_proj)")
+    decoder = r".*language_model.*(q_proj|v_proj|down_proj)"
+
+    def make(path: Path, *, seed: int = 1, scale: float = 2.0, layers: str = decoder) -> Path:
+        model = AutoModelForImageTextToText.from_pretrained(tiny_folder)
+        config = LoraConfig(r=4, target_modules=layers)
         lora = get_peft_model(model, config)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():

@@ -128,6 +128,47 @@ def test_scoring_without_branching_says_the_same(
         assert one.options == pytest.approx(other.options, abs=1e-4)
 
 
+def test_an_image_is_seen_once(tiny: OverlayModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    see = tiny._model.get_image_features
+
+    def counted(pixel_values: torch.Tensor, **options: object) -> object:
+        seen.append(len(pixel_values))
+        return see(pixel_values=pixel_values, **options)
+
+    monkeypatch.setattr(tiny._model, "get_image_features", counted)
+    asked = [prompt(text, image) for text in TEXTS for image in (70, 71)]
+    first = ask(tiny, *asked)
+    assert seen == [2]
+    assert [answer.text for answer in ask(tiny, *asked)] == [answer.text for answer in first]
+    ask(tiny, prompt(TEXTS[0], 70, OPTIONS), prompt(TEXTS[0], 72, OPTIONS))
+    assert seen == [2, 1]
+    monkeypatch.setattr(tiny._seen, "works", False)
+    assert [answer.text for answer in ask(tiny, *asked)] == [answer.text for answer in first]
+
+
+def test_what_was_seen_is_kept_by_adapter_and_within_bounds(
+    tiny_folder: Path, make_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = open_model(find_model(tiny_folder), device="cpu")
+    tower = r".*(vision_tower|projector).*(q_proj|v_proj|linear_1)"
+    texts = []
+    for seed in (1, 2):  # the same name, other weights, which change what is seen
+        path = make_adapter(tmp_path / f"{seed}", seed=seed, layers=tower)
+        model.load_adapter("a", path)
+        texts.append(ask(model, prompt(TEXTS[0]), adapter="a")[0].text)
+        model.unload_adapter("a")
+    texts.append(ask(model, prompt(TEXTS[0]))[0].text)
+    assert len(set(texts)) == 3
+    seen = model._seen
+    features = next(iter(seen._kept.values()))
+    assert {adapter for adapter, _ in seen._kept} == {None}
+    assert seen._bytes == len(seen._kept) * features.nbytes
+    seen._max_bytes = 3 * features.nbytes
+    ask(model, *(prompt("a", image) for image in range(8)))
+    assert len(seen._kept) == 3 and seen._bytes == 3 * features.nbytes
+
+
 def test_one_unreadable_prompt_fails_alone(tiny: OverlayModel) -> None:
     odd = Prompt(question_turn(2, "a"), [picture(0)])  # two places, one image
     jobs = [Job(prompt(TEXTS[0])), Job(odd), Job(prompt("a " * 600))]

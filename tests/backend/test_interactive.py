@@ -1,0 +1,562 @@
+"""What an annotator gets back while drawing: recorded Label Studio 1.23.2 payloads against a whole backend."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from backend.fill import META
+from backend.known import NOTE, SEEN
+from backend.store import ImageRow, SuggestionRow
+from regiontext.labelstudio.decode import is_shape
+from regiontext.labelstudio.results import read_results, text_of
+from tests.backend.conftest import SetStage
+from tests.backend.stubs import StubHost, StubModel, photo
+
+Payload = Callable[[str], Any]
+Results = list[dict[str, Any]]
+
+
+@pytest.fixture
+def drawn(payload: Payload) -> dict[str, Any]:
+    """A smart rectangle drawn away from everything else, on a task with a polygon and an ellipse in the draft."""
+    body: dict[str, Any] = copy.deepcopy(payload("request_predict_interactive_with_draft")["body"])
+    body["params"]["context"]["result"][0]["value"] |= {"x": 5, "y": 60, "width": 20, "height": 20}
+    return body
+
+
+def rectangle(id: str, label: str = "Car", **value: Any) -> dict[str, Any]:
+    place = {"x": 10.0, "y": 20.0, "width": 20.0, "height": 25.0, "rotation": 0} | value
+    return {
+        "original_width": 800,
+        "original_height": 600,
+        "image_rotation": 0,
+        "value": place | {"rectanglelabels": [label]},
+        "id": id,
+        "from_name": "rect",
+        "to_name": "img",
+        "type": "rectanglelabels",
+        "origin": "manual",
+    }
+
+
+def text(shape: dict[str, Any], words: list[str], name: str = "caption") -> dict[str, Any]:
+    value = {k: v for k, v in shape["value"].items() if not k.endswith("labels")}
+    return {
+        **{k: shape[k] for k in ("original_width", "original_height", "image_rotation", "id")},
+        "from_name": name,
+        "to_name": "img",
+        "type": "textarea",
+        "origin": "manual",
+        "value": value | {"text": words},
+    }
+
+
+def calling(body: dict[str, Any], *context: dict[str, Any]) -> dict[str, Any]:
+    made = copy.deepcopy(body)
+    made["params"]["context"]["result"] = list(context)
+    return made
+
+
+def drafted(body: dict[str, Any], *results: dict[str, Any], age: float = 1.0) -> dict[str, Any]:
+    made = copy.deepcopy(body)
+    when = datetime.now(UTC) - timedelta(seconds=age)
+    made["tasks"][0]["drafts"] = [
+        {"id": 1, "user": "a@b.c", "result": list(results), "updated_at": when.isoformat()}
+    ]
+    return made
+
+
+def captions(results: Results) -> dict[str, tuple[str, ...]]:
+    fields = read_results(results).fields
+    return {
+        id: text_of(by_name["caption"]) for id, by_name in fields.items() if "caption" in by_name
+    }
+
+
+def notes(results: Results) -> dict[str, list[str]]:
+    return {
+        item["id"]: item["meta"]["text"]
+        for item in results
+        if is_shape(item) and "text" in item["meta"]
+    }
+
+
+def same_shape(given: dict[str, Any], back: Results) -> bool:
+    found = [item for item in back if item.get("id") == given["id"] and is_shape(item)]
+    return len(found) == 1 and all(found[0][key] == given[key] for key in given if key != "meta")
+
+
+# --- drawing ---------------------------------------------------------------------------------
+
+
+def test_a_drawn_region_comes_back_filled_under_its_id(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    stage = set_stage()
+    back = stage.predict(drawn)
+    shape = drawn["params"]["context"]["result"][0]
+    assert same_shape(shape, back)
+    assert is_shape(back[0])
+    read = read_results(back)
+    assert set(read.shapes) == {shape["id"]}
+    fields = read.fields[shape["id"]]
+    assert text_of(fields["caption"]) == ("a red car",)
+    assert text_of(fields["quality"]) == ("clear",)
+    assert fields["quality"]["score"] == pytest.approx(0.6)
+    assert fields["caption"]["score"] == pytest.approx(0.9**3)
+
+
+def test_a_filled_field_says_which_suggestion_it_is_and_the_store_has_all_of_it(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    stage = set_stage()
+    back = stage.predict(drawn)
+    mark = next(r for r in back if r["from_name"] == "caption")["meta"][META]
+    with stage.store.read() as session:
+        row = session.get(SuggestionRow, mark["suggestion"])
+        assert row is not None
+        image = session.get(ImageRow, row.image_hash)
+    assert image is not None and image.arm == "assist" and (image.width, image.height) == (800, 600)
+    assert row.value == ["a red car"] and row.path == "interactive" and row.task == 2
+    assert row.model_version == mark["model_version"]
+    assert row.model_version.startswith("stub-model@base+r")
+    assert row.prompt in stage.model.prompts
+    assert row.view["scope"] == "crop"
+    assert len(row.render_hash) == len(row.image_hash) == len(row.question_hash) == 64
+
+
+def test_the_image_is_read_with_our_key_from_our_address(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    stage = set_stage()
+    stage.predict(drawn)
+    assert [str(r.url) for r in stage.host.seen] == [
+        "http://label-studio:8080/data/upload/2/7a74a6c3-im1.png"
+    ]
+
+
+def test_two_regions_of_one_request_are_both_filled(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    back = set_stage().predict(calling(drawn, rectangle("one"), rectangle("two", x=60.0)))
+    assert set(captions(back)) == {"one", "two"}
+
+
+def test_a_field_for_other_labels_is_not_asked(set_stage: SetStage, drawn: dict[str, Any]) -> None:
+    drawn["label_config"] = drawn["label_config"].replace(
+        '<Choices name="quality"',
+        '<Choices name="quality" whenTagName="rect" whenLabelValue="Person"',
+    )
+    back = set_stage().predict(calling(drawn, rectangle("one"), rectangle("two", "Person", x=60.0)))
+    fields = read_results(back).fields
+    assert set(fields["one"]) == {"caption"} and set(fields["two"]) == {"caption", "quality"}
+
+
+def test_results_of_other_controls_in_the_request_come_back(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    shape = rectangle("one")
+    other = text(shape, [], "stars") | {"type": "rating", "value": shape["value"] | {"rating": 3}}
+    back = set_stage().predict(calling(drawn, shape, other))
+    assert other in back
+
+
+# --- what a human wrote ----------------------------------------------------------------------
+
+
+def test_text_typed_into_a_waiting_region_stays(set_stage: SetStage, drawn: dict[str, Any]) -> None:
+    shape = rectangle("one")
+    stage = set_stage()
+    back = stage.predict(calling(drawn, shape, text(shape, ["my own words"])))
+    assert captions(back) == {"one": ("my own words",)}
+    assert not any("Describe" in prompt for prompt in stage.model.prompts)
+    assert "quality" in read_results(back).fields["one"]
+
+
+@pytest.mark.parametrize("wish", ["what colour is it?", "/what colour is it"])
+def test_a_question_typed_into_a_waiting_region_is_asked(
+    set_stage: SetStage, drawn: dict[str, Any], wish: str
+) -> None:
+    shape = rectangle("one")
+    stage = set_stage(stub=StubModel(text="red"))
+    back = stage.predict(calling(drawn, shape, text(shape, [wish])))
+    assert captions(back) == {"one": ("red",)}
+    assert any("what colour is it" in p and "Describe" in p for p in stage.model.prompts)
+    assert not any("/what" in p for p in stage.model.prompts)
+
+
+def test_a_wish_that_gets_no_answer_stays_where_it_was_typed(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    shape = rectangle("one")
+    stage = set_stage(stub=StubModel(down=True))
+    back = stage.predict(calling(drawn, shape, text(shape, ["what colour?"])))
+    assert captions(back) == {"one": ("what colour?",)}
+
+
+# --- pointing at existing regions -------------------------------------------------------------
+
+
+def test_a_keypoint_on_a_polygon_fills_the_polygon_and_vanishes(
+    set_stage: SetStage, payload: Payload
+) -> None:
+    body = payload("request_predict_interactive_keypoint")["body"]
+    back = set_stage().predict(body)
+    polygon = body["tasks"][0]["drafts"][0]["result"][0]
+    assert same_shape(polygon, back)
+    assert captions(back) == {polygon["id"]: ("a red car",)}
+    assert set(read_results(back).shapes) == {polygon["id"]}
+
+
+def test_a_rectangle_around_an_empty_polygon_fills_it_and_vanishes(
+    set_stage: SetStage, payload: Payload
+) -> None:
+    body = payload("request_predict_interactive_with_draft")["body"]
+    back = set_stage().predict(body)
+    polygon = body["tasks"][0]["drafts"][0]["result"][0]
+    assert set(captions(back)) == {polygon["id"]}
+
+
+def test_a_rectangle_around_a_filled_region_is_a_region_of_its_own(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    inner = rectangle("inner", x=15.0, y=25.0, width=15.0, height=18.0)
+    quality = text(inner, [], "quality")
+    quality |= {"type": "choices", "value": inner["value"] | {"choices": ["clear"]}}
+    body = drafted(drawn, inner, text(inner, ["a hat"]), quality)
+    back = set_stage().predict(calling(body, rectangle("outer", "Person")))
+    assert set(captions(back)) == {"outer"}
+
+
+def test_a_keypoint_in_the_open_is_a_region_of_its_own(
+    set_stage: SetStage, payload: Payload
+) -> None:
+    body = copy.deepcopy(payload("request_predict_interactive_keypoint")["body"])
+    body["params"]["context"]["result"][0]["value"] |= {"x": 5.0, "y": 90.0}
+    back = set_stage().predict(body)
+    assert same_shape(body["params"]["context"]["result"][0], back)
+    assert set(captions(back)) == {"l2PlCsyeFk"}
+
+
+def test_a_negative_keypoint_is_only_echoed(set_stage: SetStage, payload: Payload) -> None:
+    body = copy.deepcopy(payload("request_predict_interactive_keypoint")["body"])
+    body["params"]["context"]["result"][0]["is_positive"] = False
+    stage = set_stage()
+    assert same_shape(body["params"]["context"]["result"][0], stage.predict(body))
+    assert not stage.model.asked
+
+
+def test_pointing_keeps_what_a_human_wrote_and_renews_what_we_wrote(
+    set_stage: SetStage, payload: Payload
+) -> None:
+    body = copy.deepcopy(payload("request_predict_interactive_keypoint")["body"])
+    stage = set_stage(stub=StubModel(text="first words"))
+    back = stage.predict(body)
+    polygon = body["tasks"][0]["drafts"][0]["result"][0]["id"]
+    body["tasks"][0]["drafts"][0]["result"] = back
+    stage.model.text = "better words"
+    body["params"]["context"]["result"][0]["id"] = "second-click"
+    assert captions(stage.predict(body)) == {polygon: ("better words",)}
+    for item in body["tasks"][0]["drafts"][0]["result"]:
+        if item["from_name"] == "caption":
+            item["value"]["text"] = ["a human's words"]
+    body["params"]["context"]["result"][0]["id"] = "third-click"
+    assert captions(stage.predict(body)) == {polygon: ("a human's words",)}
+
+
+# --- the prompt area ---------------------------------------------------------------------------
+
+
+def asking(body: dict[str, Any], *entries: str) -> dict[str, Any]:
+    prompt = {
+        "id": "prompt1",
+        "value": {"text": list(entries)},
+        "from_name": "prompt",
+        "to_name": "img",
+        "type": "textarea",
+        "origin": "manual",
+    }
+    return calling(body, prompt)
+
+
+def test_the_prompt_area_fills_every_empty_region_and_comes_back(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    human = rectangle("human")
+    body = copy.deepcopy(drawn)
+    shapes = body["tasks"][0]["drafts"][0]["result"]
+    shapes += [human, text(human, ["mine"])]
+    body = asking(body, "caption all")
+    back = set_stage().predict(body)
+    assert body["params"]["context"]["result"][0] in back
+    found = captions(back)
+    assert found.pop("human") == ("mine",)
+    assert found == {s["id"]: ("a red car",) for s in shapes[:2]}
+    assert not any(item["type"] == "relation" for item in back)
+
+
+def test_asking_for_relations_appends_sentences_and_keeps_the_humans(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    def say(prompt: str, options: list[str]) -> str:
+        if "holds" in options:
+            return "next to"
+        return options[0] if options else "The tree is next to the house."
+
+    there = {
+        "id": "rel9",
+        "value": {"text": ["The house is old."]},
+        "from_name": "relcaption",
+        "to_name": "img",
+        "type": "textarea",
+        "origin": "manual",
+    }
+    body = asking(drawn, "caption all", "and their relations")
+    body["params"]["context"]["result"].append(there)
+    back = set_stage(stub=StubModel(say=say)).predict(body)
+    lines = [item for item in back if item["from_name"] == "relcaption"]
+    assert len(lines) == 1 and lines[0]["id"] == "rel9"
+    assert lines[0]["value"]["text"] == ["The house is old.", "The tree is next to the house."]
+    assert not any(item["type"] == "relation" for item in back)
+
+
+def test_the_same_words_in_the_prompt_area_are_not_asked_twice(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    stage = set_stage()
+    stage.predict(asking(drawn, "caption all"))
+    before = len(stage.model.asked)
+    again = stage.predict(asking(drawn, "caption all"))
+    assert len(stage.model.asked) == before and [item["id"] for item in again] == ["prompt1"]
+    stage.predict(asking(drawn, "caption all", "once more"))
+    assert len(stage.model.asked) > before
+
+
+# --- whatever fails ------------------------------------------------------------------------------
+
+
+def unfilled(given: dict[str, Any], back: Results, why: str) -> None:
+    shapes = given["params"]["context"]["result"]
+    assert all(same_shape(shape, back) for shape in shapes)
+    assert not captions(back)
+    lines = notes(back)
+    assert set(lines) == {shape["id"] for shape in shapes}
+    for line in lines.values():
+        assert len(line) == 1 and line[0].startswith(NOTE) and why in line[0]
+        assert "\n" not in line[0]
+
+
+def test_model_down(set_stage: SetStage, drawn: dict[str, Any]) -> None:
+    unfilled(drawn, set_stage(stub=StubModel(down=True)).predict(drawn), "does not answer")
+
+
+def test_model_too_slow_for_the_budget(set_stage: SetStage, drawn: dict[str, Any]) -> None:
+    stage = set_stage(stub=StubModel(delay=30.0), budget_s=0.8)
+    stage.predict(calling(drawn))
+    started = time.monotonic()
+    back = stage.predict(drawn)
+    assert time.monotonic() - started < 1.5
+    unfilled(drawn, back, "out of time")
+
+
+def test_what_is_answered_in_time_is_kept(set_stage: SetStage, drawn: dict[str, Any]) -> None:
+    model = StubModel()
+    stage = set_stage(stub=model, budget_s=1.0, model_concurrency=1)
+    model.delay = 0.45
+    back = stage.predict(drawn)
+    assert len(captions(back)) == 1 and "out of time" in next(iter(notes(back).values()))[0]
+
+
+def test_image_refused(set_stage: SetStage, drawn: dict[str, Any]) -> None:
+    back = set_stage(label_studio_api_key="wrong").predict(drawn)
+    unfilled(drawn, back, "REGIONTEXT_LABEL_STUDIO_API_KEY")
+
+
+def test_image_too_slow(set_stage: SetStage, drawn: dict[str, Any]) -> None:
+    unfilled(drawn, set_stage(host=StubHost(delay=30), budget_s=0.6).predict(drawn), "in time")
+
+
+def test_image_that_is_none(set_stage: SetStage, drawn: dict[str, Any]) -> None:
+    unfilled(drawn, set_stage(host=StubHost(data=b"no image")).predict(drawn), "read the image")
+
+
+def test_image_from_a_foreign_host(set_stage: SetStage, drawn: dict[str, Any]) -> None:
+    drawn["tasks"][0]["data"]["image"] = "http://169.254.169.254/latest/meta-data"
+    stage = set_stage()
+    unfilled(drawn, stage.predict(drawn), "ALLOWED_IMAGE_HOSTS")
+    assert not stage.host.seen
+
+
+def test_a_bad_region_does_not_cost_the_good_one(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    bad = rectangle("bad", width="wide")
+    back = set_stage().predict(calling(drawn, bad, rectangle("good")))
+    assert set(captions(back)) == {"good"} and same_shape(bad, back)
+    assert "width" in notes(back)["bad"][0]
+
+
+def test_a_label_outside_the_config_is_still_the_annotators(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    shape = rectangle("one", "Spaceship")
+    assert same_shape(shape, set_stage().predict(calling(drawn, shape)))
+
+
+def test_a_config_that_cannot_be_read_echoes_the_request(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    drawn["label_config"] = "<View><Rectangle"
+    assert set_stage().predict(drawn) == drawn["params"]["context"]["result"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"tasks": []},
+        {"tasks": [{"data": {}}]},
+        {"project": None},
+        {"tasks": [{"id": 2, "data": None, "drafts": [{"result": None}, 7]}]},
+        {"tasks": [{"id": 2, "data": {"image": 5}}]},
+    ],
+)
+def test_a_broken_request_never_loses_its_shapes(
+    set_stage: SetStage, drawn: dict[str, Any], broken: dict[str, Any]
+) -> None:
+    body = drawn | broken
+    back = set_stage().predict(body)
+    assert same_shape(body["params"]["context"]["result"][0], back)
+
+
+def test_odd_results_in_the_request_are_survived(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    shape = rectangle("one")
+    odd = [{"type": "rectanglelabels"}, {"id": 7, "value": []}, {"id": "x", "type": None}]
+    back = set_stage().predict(calling(drawn, *odd, shape))
+    assert same_shape(shape, back)
+    assert all(item in back for item in odd[1:])
+
+
+def test_a_note_goes_away_when_the_region_is_filled(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    stage = set_stage(stub=StubModel(down=True))
+    first = stage.predict(drawn)[0]
+    first["meta"]["text"].insert(0, "a human's note")
+    stage.model.down = False
+    back = stage.predict(calling(drawn, first))
+    assert back[0]["meta"] == {"text": ["a human's note"], SEEN: 1}
+    assert len(captions(back)) == 1
+
+
+def test_an_image_on_which_labels_is_not_the_size_it_says_is_decoded_at_its_own(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    stage = set_stage(host=StubHost(data=photo((400, 300))))
+    assert len(captions(stage.predict(drawn))) == 1
+
+
+# --- arms ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arm", ["holdout", "control"])
+def test_outside_the_assist_arm_shapes_come_back_silently(
+    set_stage: SetStage, drawn: dict[str, Any], arm: str
+) -> None:
+    stage = set_stage(**({"holdout": 0.0, "control": 0.0} | {arm: 1.0}))
+    back = stage.predict(drawn)
+    assert same_shape(drawn["params"]["context"]["result"][0], back)
+    assert len(back) == 1 and back[0]["meta"] == {SEEN: 1}
+    assert not stage.model.asked
+    with stage.store.read() as session:
+        assert session.query(ImageRow).one().arm == arm
+        assert not session.query(SuggestionRow).all()
+
+
+# --- several requests at once --------------------------------------------------------------------
+
+
+def test_two_quick_drawings_of_different_labels_both_survive(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    stage = set_stage(stub=StubModel(delay=0.5))
+    first, second = rectangle("first", "Car"), rectangle("second", "Person", x=60.0)
+    answers: dict[str, Results] = {}
+
+    def draw(name: str, *shapes: dict[str, Any]) -> None:
+        answers[name] = stage.predict(calling(drawn, *shapes))
+
+    one = threading.Thread(target=draw, args=("first", first))
+    one.start()
+    time.sleep(0.2)
+    draw("second", second)
+    one.join()
+    assert set(captions(answers["first"])) == {"first"}
+    assert set(captions(answers["second"])) == {"first", "second"}
+    assert same_shape(first, answers["second"])
+    assert sum("Describe" in prompt for prompt in stage.model.prompts) == 2
+
+
+def test_a_region_sent_again_while_it_is_asked_about_is_asked_once(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    stage = set_stage(stub=StubModel(delay=0.5))
+    first, second = rectangle("first"), rectangle("second", x=60.0)
+    thread = threading.Thread(target=stage.predict, args=(calling(drawn, first),))
+    thread.start()
+    time.sleep(0.2)
+    back = stage.predict(calling(drawn, first, second))
+    thread.join()
+    assert set(captions(back)) == {"first", "second"}
+    assert sum("Describe" in prompt for prompt in stage.model.prompts) == 2
+
+
+# --- the model -----------------------------------------------------------------------------------
+
+
+def test_the_champions_adapter_is_asked_and_loaded_again_when_the_server_forgot_it(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    from backend.store import ModelVersionRow
+    from backend.store import queries as stored
+
+    stage = set_stage()
+    name = "stub-model:0001"
+    with stage.store.begin() as session:
+        stored.upsert(
+            session,
+            ModelVersionRow(
+                name=name,
+                base="stub-model",
+                adapter_path="/runs/1/adapter",
+                status="challenger",
+                metrics={},
+            ),
+        )
+    assert stage.predict(drawn) and {r["model"] for r in stage.model.asked} == {"stub-model"}
+    with stage.store.begin() as session:
+        stored.promote(session, name)
+    stage.model.asked.clear()
+    back = stage.predict(calling(drawn, rectangle("one")))
+    assert {r["model"] for r in stage.model.asked} == {name}
+    assert stage.model.loads[0] == {"lora_name": name, "lora_path": "/runs/1/adapter"}
+    version = next(r for r in back if r["from_name"] == "caption")["meta"][META]["model_version"]
+    assert version.startswith("stub-model@0001+r")
+
+
+def test_an_answer_outside_the_options_is_not_taken(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    model = StubModel(say=lambda prompt, options: "perfectly fine")
+    back = set_stage(stub=model).predict(drawn)
+    assert len(captions(back)) == 1
+    assert "none of the options" in next(iter(notes(back).values()))[0]
+    assert not any(item["from_name"] == "quality" for item in back)

@@ -28,6 +28,7 @@ __all__ = ["Images"]
 # Paths that only Label Studio serves: its storages write them with Label Studio's public host name, which may
 # not be the one it has as seen from here.
 _OWN_PATHS = ("/data/upload/", "/data/local-files/", "/storage-data/uploaded/")
+_IMAGE_PATHS = ("/data/", "/storage-data/", "/static/", "/tasks/", "/projects/")
 _STORAGE_SCHEMES = frozenset({"s3", "gs", "azure-blob", "redis", "dbfs"})
 _MAX_REDIRECTS = 5
 _TTL_S = 600.0
@@ -136,28 +137,33 @@ class Images:
         except (httpx.InvalidURL, TypeError) as error:
             raise ImageFetchError(f"{_short(url)} is no address: {error}") from error
         if not parsed.scheme and not parsed.host:
-            return self._on_home(parsed, url)
+            if not url.startswith("/"):
+                raise ImageFetchError(
+                    f"{_short(url)!r} is neither an address nor a path; an uploaded image looks like "
+                    "/data/upload/1/photo.jpg"
+                )
+            return self._on_home(parsed)
         if parsed.scheme not in ("http", "https"):
             raise ImageFetchError(
                 f"images cannot be read from {parsed.scheme}:// ({_short(url)}); use http(s), an upload, local "
                 f"files or a storage that Label Studio resolves ({', '.join(sorted(_STORAGE_SCHEMES))})"
             )
-        if parsed.path.startswith(_OWN_PATHS) and not self._is_allowed(parsed.host):
-            return self._on_home(parsed, url)
-        return parsed
+        own_path = parsed.path.startswith(_OWN_PATHS) and not self._is_allowed(parsed.host)
+        return self._on_home(parsed) if own_path or self._is_home(parsed) else parsed
 
-    def _on_home(self, url: httpx.URL, shown: str) -> httpx.URL:
+    def _on_home(self, url: httpx.URL) -> httpx.URL:
         """The same path and query on Label Studio's own address."""
         path = url.raw_path.decode("ascii")
-        if not path.startswith("/"):
-            raise ImageFetchError(
-                f"{_short(shown)} is neither an address nor a path; an uploaded image looks like "
-                "/data/upload/1/photo.jpg"
-            )
         # Label Studio may live under a sub-path, of which task data sometimes has a copy.
         root = self._home.raw_path.decode("ascii").rstrip("/")
         if root and path.startswith(f"{root}/"):
-            root = ""
+            path = path.removeprefix(root)
+        # Our key opens more than images, and what comes back is quoted to annotators when it is none.
+        if not path.startswith(_IMAGE_PATHS) or ".." in url.path.split("/"):
+            raise ImageFetchError(
+                f"{_short(path)} is no path of an image in Label Studio; those begin with "
+                f"{', '.join(_IMAGE_PATHS)}"
+            )
         return self._home.copy_with(raw_path=(root + path).encode("ascii"))
 
     async def _open(self, url: httpx.URL, *, vouched: bool) -> httpx.Response:

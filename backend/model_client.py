@@ -131,6 +131,19 @@ class ModelClient:
             if "already" not in str(error).lower():
                 raise
 
+    async def unload_adapter(self, name: str) -> None:
+        """Make the server forget an adapter; one that it does not know is fine.
+
+        Raises:
+            ModelUnavailable: the server does not answer.
+        """
+        try:
+            await self._call("POST", "/unload_lora_adapter", {"lora_name": name})
+        except ModelUnavailable:
+            raise
+        except ModelError:
+            return
+
     async def _call(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:

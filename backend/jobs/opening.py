@@ -1,4 +1,4 @@
-"""Opens what a job works with, unless it was given. Knows no job."""
+"""Opens what a job works with, and closes it. Knows no job."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from backend.assistant import Assistant
+from backend.images import Images
+from backend.jobs.studio import Studio
+from backend.model_client import ModelClient
 from backend.settings import Settings
 from backend.store import Store, open_store
 
-__all__ = ["using_store"]
+__all__ = ["using_store", "workplace"]
 
 
 @asynccontextmanager
-async def using_store(settings: Settings, given: Store | None) -> AsyncIterator[Store]:
+async def using_store(settings: Settings, given: Store | None = None) -> AsyncIterator[Store]:
     """The given store, left open; or the one of the settings, opened for the block."""
     if given is not None:
         yield given
@@ -23,3 +27,18 @@ async def using_store(settings: Settings, given: Store | None) -> AsyncIterator[
         yield store
     finally:
         store.close()
+
+
+@asynccontextmanager
+async def workplace(
+    settings: Settings, given: Store | None = None
+) -> AsyncIterator[tuple[Assistant, Studio]]:
+    """Store, images, model and Label Studio together, for jobs that need them all."""
+    key = settings.model_api_key
+    async with (
+        using_store(settings, given) as store,
+        Studio(settings) as studio,
+        Images(settings) as images,
+        ModelClient(settings.model_url, key.get_secret_value() if key else None) as model,
+    ):
+        yield Assistant(settings, store, images, model), studio

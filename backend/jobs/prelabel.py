@@ -8,22 +8,19 @@ Knows nothing of how a prediction is made.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from backend.assistant import Assistant, current_model, look_at
 from backend.errors import BackendError
-from backend.images import Images
 from backend.jobs.errors import JobError
 from backend.jobs.lock import exclusive
-from backend.jobs.opening import using_store
+from backend.jobs.opening import workplace
 from backend.jobs.progress import Notify, Progress, quiet
 from backend.jobs.sources import is_our_version, outdated, source_of
 from backend.jobs.studio import Project, Studio
 from backend.label_studio import image_url
-from backend.model_client import ModelClient
 from backend.predictions import build_prediction
 from backend.serving import refresh
 from backend.settings import Settings
@@ -89,7 +86,7 @@ async def prelabel(
 
     async with (
         exclusive(settings.data_dir / "locks", f"prelabel-{project}", waiting=waiting),
-        _workplace(settings, store) as (assistant, studio),
+        workplace(settings, store) as (assistant, studio),
     ):
         await refresh(settings, assistant.store, assistant.model)
         found = await studio.project(project)
@@ -97,20 +94,6 @@ async def prelabel(
         job = _Job(assistant, studio, found, config, include_annotated, progress)
         await job.run(concurrency)
         return job.summary
-
-
-@asynccontextmanager
-async def _workplace(
-    settings: Settings, given: Store | None
-) -> AsyncIterator[tuple[Assistant, Studio]]:
-    key = settings.model_api_key
-    async with (
-        using_store(settings, given) as store,
-        Studio(settings) as studio,
-        Images(settings) as images,
-        ModelClient(settings.model_url, key.get_secret_value() if key else None) as model,
-    ):
-        yield Assistant(settings, store, images, model), studio
 
 
 class _Job:

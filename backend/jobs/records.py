@@ -16,10 +16,13 @@ from regiontext.labelstudio.results import read_results
 from regiontext.records.arm import Arm
 from regiontext.records.record import Record, record_id
 
-__all__ = ["LEARNT_FROM", "USABLE", "load_records", "project_numbers"]
+__all__ = ["HELD_OUT", "LEARNT_FROM", "USABLE", "load_records", "project_numbers"]
 
 LEARNT_FROM: tuple[Arm, ...] = ("assist", "control")
 """The arms a model may be trained on. Holdout never is."""
+
+HELD_OUT: tuple[Arm, ...] = ("holdout",)
+"""The arm that only judges."""
 
 USABLE = ("accepted", "edited", "added")
 """The outcomes that leave a text behind."""

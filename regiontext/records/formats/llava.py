@@ -9,7 +9,8 @@ from or how they are rendered.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,14 @@ from PIL import Image
 
 from regiontext.records.record import Record
 
-__all__ = ["CONVERSATIONS_NAME", "RECORDS_NAME", "Shown", "llava_item", "write_llava"]
+__all__ = [
+    "CONVERSATIONS_NAME",
+    "RECORDS_NAME",
+    "Shown",
+    "llava_item",
+    "llava_writer",
+    "write_llava",
+]
 
 CONVERSATIONS_NAME = "conversations.json"
 RECORDS_NAME = "records.jsonl"
@@ -48,28 +56,48 @@ def llava_item(record: Record, images: Sequence[str], prompt: str) -> dict[str, 
     }
 
 
-def write_llava(items: Iterable[tuple[Record, Shown, str]], folder: Path) -> int:
-    """Write `(record, what is shown, prompt)` triples into `folder`; returns how many there were.
+@contextmanager
+def llava_writer(folder: Path) -> Iterator[Callable[[Record, Shown, str], None]]:
+    """Yield `add(record, what is shown, prompt)`; the files below `folder` are complete when the block ends.
 
-    Writes `conversations.json`, `records.jsonl` (the full provenance, one record per line, in the
-    same order, with the render hash and prompt) and `images/HASH-N.png`. Pictures are named by
-    their render hash, so records that are shown the same pixels share a file. `items` is consumed
-    once and pictures are not kept in memory.
+    Writes `conversations.json`, `records.jsonl` (the full provenance, one record per line, in the same order, with
+    the render hash and prompt) and `images/HASH-N.png`. Pictures are named by their render hash, so records that are
+    shown the same pixels share a file. Nothing is kept in memory.
     """
-    pictures = folder / "images"
-    pictures.mkdir(parents=True, exist_ok=True)
-    conversations: list[dict[str, Any]] = []
-    with (folder / RECORDS_NAME).open("w", encoding="utf-8") as lines:
-        for record, shown, prompt in items:
-            names = []
-            for number, image in enumerate(shown.images):
-                name = f"{shown.hash[:32]}-{number}.png"
-                if not (pictures / name).exists():
-                    image.save(pictures / name)
-                names.append(f"images/{name}")
-            conversations.append(llava_item(record, names, prompt))
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    with (
+        (folder / CONVERSATIONS_NAME).open("w", encoding="utf-8") as conversations,
+        (folder / RECORDS_NAME).open("w", encoding="utf-8") as lines,
+    ):
+        before = "[\n"
+
+        def add(record: Record, shown: Shown, prompt: str) -> None:
+            nonlocal before
+            item = llava_item(record, _save(shown, folder), prompt)
+            conversations.write(before + json.dumps(item, ensure_ascii=False))
+            before = ",\n"
             line = record.to_dict() | {"prompt": prompt, "render_hash": shown.hash}
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")
-    text = json.dumps(conversations, ensure_ascii=False, indent=1)
-    (folder / CONVERSATIONS_NAME).write_text(text + "\n", encoding="utf-8")
-    return len(conversations)
+
+        yield add
+        conversations.write("\n]\n" if before == ",\n" else "[]\n")
+
+
+def write_llava(items: Iterable[tuple[Record, Shown, str]], folder: Path) -> int:
+    """Write `(record, what is shown, prompt)` triples as `llava_writer` does; returns how many there were."""
+    number = 0
+    with llava_writer(folder) as add:
+        for record, shown, prompt in items:
+            add(record, shown, prompt)
+            number += 1
+    return number
+
+
+def _save(shown: Shown, folder: Path) -> list[str]:
+    names = []
+    for number, image in enumerate(shown.images):
+        name = f"images/{shown.hash[:32]}-{number}.png"
+        if not (folder / name).exists():
+            image.save(folder / name)
+        names.append(name)
+    return names

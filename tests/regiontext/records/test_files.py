@@ -98,6 +98,11 @@ def test_writing_llava(tmp_path: Path) -> None:
     assert lines[2]["render_hash"] == "2" * 64
 
 
+def test_an_empty_list_is_still_json(tmp_path: Path) -> None:
+    assert write_llava([], tmp_path) == 0
+    assert json.loads((tmp_path / "conversations.json").read_text()) == []
+
+
 def test_a_manifest_names_every_file(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.txt").write_text("a")

@@ -1,0 +1,82 @@
+"""Runs the trainer as a process of its own, so that torch never enters this one.
+
+Knows the trainer's command line and its progress lines; knows nothing of records or models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from backend.jobs.errors import JobError
+
+__all__ = ["MODULE", "Step", "train"]
+
+MODULE = "model_server.training.finetune"
+
+Step = Callable[[int, int, float], None]
+
+
+async def train(
+    base: str,
+    data: Path,
+    out: Path,
+    log: Path,
+    *,
+    options: Mapping[str, int | float | str | None],
+    threads: int,
+    step: Step,
+    module: str = MODULE,
+) -> None:
+    """Train an adapter for `base` (a model folder or hub id) on the folder `data` and write it to `out`.
+
+    `options` become `--name value` (those that are None are left out); everything the trainer says goes into `log`,
+    and `step(step, of, loss)` is called for its progress lines. Raises JobError with the trainer's last words.
+    """
+    command = [sys.executable, "-m", module, "--base", base]
+    command += ["--data", str(data), "--out", str(out), "--threads", str(threads)]
+    for name, value in options.items():
+        if value is not None:
+            command += [f"--{name.replace('_', '-')}", str(value)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    with log.open("ab") as file:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=file,
+            env=environment,
+        )
+        assert process.stdout is not None
+        try:
+            async for line in process.stdout:
+                file.write(line)
+                file.flush()
+                _tell(line, step)
+            status = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                await process.wait()
+    if status != 0:
+        raise JobError(f"training failed (status {status}): {_last_words(log)}; see {log}")
+    if not out.is_dir():
+        raise JobError(f"training ended without an adapter at {out}; see {log}")
+
+
+def _tell(line: bytes, step: Step) -> None:
+    """Pass a progress line on; any other line is only for the log."""
+    try:
+        said = json.loads(line)
+        step(int(said["step"]), int(said["of"]), float(said["loss"]))
+    except (ValueError, KeyError, TypeError):
+        return
+
+
+def _last_words(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it said nothing"

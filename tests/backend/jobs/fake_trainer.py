@@ -1,0 +1,34 @@
+"""Stands in for model_server.training.finetune: reads what a run wrote, pretends to learn, writes an adapter."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    for name in ("base", "data", "out", "threads", "steps", "seed", "lr"):
+        parser.add_argument(f"--{name}")
+    args = parser.parse_args()
+    data = Path(args.data)
+    lines = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
+    assert all((data / image).is_file() for line in lines for image in line["images"])
+    print("a line that is no progress", flush=True)
+    for step in (1, 2):
+        print(json.dumps({"step": step, "of": 2, "loss": 1 / step}), flush=True)
+    if args.steps == "666":
+        print("finetune: the loss is nan", file=sys.stderr)
+        return 2
+    out = Path(args.out)
+    out.mkdir()
+    told = {"base": args.base, "seed": args.seed, "omp": os.environ["OMP_NUM_THREADS"]}
+    (out / "run.json").write_text(json.dumps(told))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

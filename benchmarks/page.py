@@ -57,8 +57,7 @@ def _waits(stack: Stack, count: int) -> list[float]:
         for scene in assisted:
             editor.open(add_task(api, stack.project, scene), SIZE)
             editor.auto_annotation()
-            editor.smart_tool("rectangle-tool")
-            editor.drag(scene.objects[0].box)
+            editor.smart_box(scene.objects[0].box)
             start = time.perf_counter()
             editor.wait_for_captions(1)
             waits.append(time.perf_counter() - start)

@@ -64,8 +64,14 @@ class Editor:
 
     def label(self, hotkey: str) -> None:
         """Choose a label by the number shown on it; with a region selected the key would relabel that one."""
-        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("u")
         self.page.keyboard.press(hotkey)
+
+    def smart_box(self, box: Iterable[float], label: str = "1") -> None:
+        """Draw a box with the smart tool; Label Studio forgets the label after each region."""
+        self.label(label)
+        self.smart_tool("rectangle-tool")
+        self.drag(box)
 
     # Drawing
 

@@ -75,8 +75,7 @@ def _assisted(seed: int, count: int) -> list[SceneTask]:
 def _draw_first_object(editor: Editor, task: int, scene: SceneTask) -> str:
     editor.open(task, SIZE)
     editor.auto_annotation()
-    editor.smart_tool("rectangle-tool")
-    editor.drag(scene.objects[0].box)
+    editor.smart_box(scene.objects[0].box)
     (caption,) = editor.wait_for_captions(1)
     return caption
 

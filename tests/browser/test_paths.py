@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import islice
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.editor import Editor
 from tests.browser.scenes import SIZE, SceneTask, add_task, scenes
@@ -61,7 +62,7 @@ def test_control_click_fills_an_existing_region(
     editor.open(task, SIZE)
     editor.auto_annotation()
     _draw(editor, kind, box)
-    assert editor.regions.count() == 1
+    expect(editor.regions).to_have_count(1)
     assert editor.caption_texts() == []
     editor.page.wait_for_timeout(1000 * DRAFT_SECONDS)
     editor.label(POINT)
@@ -81,8 +82,7 @@ def test_a_choice_is_filled_with_the_caption(
     task, shown = scene
     editor.open(task, SIZE)
     editor.auto_annotation()
-    editor.smart_tool("rectangle-tool")
-    editor.drag(shown.objects[-1].box)
+    editor.smart_box(shown.objects[-1].box)
     editor.wait_for_captions(1)
     editor.submit()
     with stack.api() as api:
@@ -98,9 +98,8 @@ def test_two_boxes_drawn_at_once_both_survive(scene: tuple[int, SceneTask], edit
     first, second = (thing.box for thing in shown.objects[:2])
     editor.open(task, SIZE)
     editor.auto_annotation()
-    editor.smart_tool("rectangle-tool")
-    editor.drag(first)
-    editor.drag(second)
+    editor.smart_box(first)
+    editor.smart_box(second)
     captions = editor.wait_for_captions(2)
     assert all(captions)
     assert editor.regions.count() == 2
@@ -113,14 +112,11 @@ def test_a_caption_typed_by_hand_is_never_replaced(
     first, second = (thing.box for thing in shown.objects[:2])
     editor.open(task, SIZE)
     editor.auto_annotation()
-    editor.smart_tool("rectangle-tool")
-    editor.drag(first)
+    editor.smart_box(first)
     editor.wait_for_captions(1)
     # At once: Label Studio then asks the backend again, with the typed text in the request.
     editor.rewrite(0, "what I say it is")
-    editor.page.keyboard.press("Escape")
-    editor.smart_tool("rectangle-tool")
-    editor.drag(second)
+    editor.smart_box(second)
     captions = editor.wait_for_captions(2)
     assert "what I say it is" in captions
 

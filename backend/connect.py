@@ -14,22 +14,20 @@ from typing import Any, Literal
 import httpx
 
 from backend.errors import LabelStudioError
+from backend.security import WEBHOOK_SECRET_HEADER
 from regiontext.labelstudio.config import LabelingConfig, parse_config
 
 __all__ = [
     "EVENTS",
-    "SECRET_HEADER",
     "TITLE",
     "Connected",
     "Refused",
     "call",
     "connect",
     "describe_config",
-    "open_client",
 ]
 
 TITLE = "regiontext"
-SECRET_HEADER = "X-Regiontext-Secret"
 EVENTS = (
     "ANNOTATION_CREATED",
     "ANNOTATIONS_CREATED",
@@ -60,11 +58,6 @@ class Connected:
     webhook: State
     changes: tuple[str, ...]
     config: LabelingConfig
-
-
-def open_client(url: str, auth: httpx.Auth, *, timeout: float = 30.0) -> httpx.Client:
-    """Return an HTTP client for Label Studio at `url` (no trailing slash needed)."""
-    return httpx.Client(base_url=url, auth=auth, timeout=timeout, follow_redirects=False)
 
 
 def call(client: httpx.Client, method: str, path: str, **options: Any) -> Any:
@@ -115,6 +108,9 @@ def connect(
     backend, old_url, changes = _ensure_backend(client, project, backend_url, title, basic_auth)
     note("setting up the webhook")
     webhook, webhook_changes = _ensure_webhook(client, project, backend_url, old_url, secret)
+    if backend == "created" and webhook == "repaired":
+        # Label Studio made it a moment ago, in its own way.
+        webhook, webhook_changes = "created", []
     changes += webhook_changes
     if not found.get("model_version"):
         # Label Studio shows the predictions of this name's backend to annotators; it sets it only for a new entry.
@@ -217,9 +213,9 @@ def _ensure_webhook(
     ours = [h for h in hooks if h["url"] == target]
     ours += [h for h in hooks if old_url is not None and h["url"] == f"{old_url}/webhook"]
     kept = dict(ours[0].get("headers") or {}) if ours else {}
-    headers = {k: v for k, v in kept.items() if k.lower() != SECRET_HEADER.lower()}
+    headers = {k: v for k, v in kept.items() if k.lower() != WEBHOOK_SECRET_HEADER.lower()}
     if secret is not None:
-        headers[SECRET_HEADER] = secret
+        headers[WEBHOOK_SECRET_HEADER] = secret
     # Label Studio empties the list of actions on every update that does not name them.
     wanted = {
         "url": target,

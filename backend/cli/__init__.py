@@ -1,0 +1,14 @@
+"""The command line: `regiontext up`, `serve`, `connect`, and the jobs.
+
+    app.py        the commands, put together, and what they share (--version, --debug)
+    running.py    errors in one line, progress bars, settings found beside `regiontext up`
+    up.py, serve.py, connect.py, jobs.py   thin wrappers: options in, words out
+
+Knows nothing that the modules it calls do not know better.
+"""
+
+from __future__ import annotations
+
+from backend.cli.app import app
+
+__all__ = ["app"]

@@ -19,7 +19,6 @@ __all__ = ["FORMATS", "image_hash", "load_image"]
 FORMATS = (
     "PNG",
     "JPEG",
-    "MPO",
     "WEBP",
     "GIF",
     "BMP",
@@ -31,7 +30,9 @@ FORMATS = (
     "AVIF",
     "JPEG2000",
 )
-"""Image formats that are read; formats that start other programs (such as EPS) are not."""
+"""Image formats that are read, where this Pillow was built with them.
+
+Formats that start other programs (such as EPS) are not among them."""
 
 
 def image_hash(data: bytes) -> str:
@@ -48,8 +49,10 @@ def load_image(data: bytes, *, max_pixels: int = 100_000_000) -> Image.Image:
     """
     if not data:
         raise ImageError("the image is empty (0 bytes); check that its URL delivers the file")
+    Image.init()
+    known = [form for form in FORMATS if form in Image.OPEN]
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=known) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(

@@ -97,7 +97,9 @@ def encode_rle(mask: NDArray[np.bool_]) -> list[int]:
     values = np.repeat(values, pieces)
     run = np.full(len(values), longest, dtype=np.int64)
     run[last] = lengths - (pieces - 1) * longest
+    # A run too long for one record is split, and its rest keeps the longest kind, as in the SDK.
     kind = np.searchsorted([1 << bits for bits in _RUN_BITS], run)
+    kind[np.repeat(pieces, pieces) > 1] = len(_RUN_BITS) - 1
     bits = np.asarray(_RUN_BITS)[kind]
     code = ((((4 | kind) << bits) | (run - 1)) << _WORD_BITS) | values
     header = (count << 21) | ((_WORD_BITS - 1) << 16) | _pack_sizes()

@@ -19,10 +19,10 @@ DIRECTIONS = ("left", "right", "bi")
 FIELD_KEYS = {"textarea": "text", "choices": "choices"}
 """Types of field results, and the key of value that holds their texts."""
 
-SHAPE_KEYS = frozenset(
-    "x y width height rotation radiusX radiusY points closed vertices format rle touches "
-    "maskDataURL imageDataURL".split()
-)
+_OUTLINE_KEYS = ("x", "y", "width", "height", "rotation", "radiusX", "radiusY", "points", "closed")
+_MASK_KEYS = ("vertices", "format", "rle", "touches", "maskDataURL", "imageDataURL")
+
+SHAPE_KEYS = frozenset((*_OUTLINE_KEYS, *_MASK_KEYS))
 """Keys of value that draw a shape; a region's field results repeat them."""
 
 

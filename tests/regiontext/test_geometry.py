@@ -1,0 +1,211 @@
+"""Plane geometry against arithmetic done another way: analytic areas, shapely, brute force."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from shapely.geometry import Polygon
+
+from regiontext import geometry
+from regiontext.geometry import (
+    clip_box,
+    cubic,
+    ellipse_ring,
+    fill_rings,
+    from_percent,
+    outer_box,
+    paint_strokes,
+    rectangle_ring,
+    rotate,
+    tight_box,
+    to_percent,
+)
+
+coordinate = st.floats(-50, 150, allow_nan=False, width=32)
+sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
+points = arrays(np.float64, st.tuples(st.integers(3, 12), st.just(2)), elements=coordinate)
+
+
+@given(points, sizes)
+def test_percent_and_pixels_there_and_back(ring, size):
+    assert np.allclose(to_percent(from_percent(ring, size), size), ring, atol=1e-9)
+
+
+def test_percent_is_of_width_and_of_height():
+    assert from_percent(np.array([[50.0, 25.0]]), (800, 600)).tolist() == [[400.0, 150.0]]
+
+
+def test_rotation_is_clockwise_as_seen():
+    # A quarter turn clockwise takes "right" to "down", and down is larger y.
+    assert np.allclose(rotate(np.array([[1.0, 0.0]]), 90, (0, 0)), [[0, 1]])
+    assert np.allclose(rotate(np.array([[0.0, 1.0]]), 90, (0, 0)), [[-1, 0]])
+
+
+@given(points, st.floats(-720, 720), st.tuples(coordinate, coordinate))
+def test_rotation_there_and_back_keeps_distances(ring, degrees, about):
+    turned = rotate(ring, degrees, about)
+    assert np.allclose(rotate(turned, -degrees, about), ring, atol=1e-6)
+    assert np.allclose(np.hypot(*(turned - about).T), np.hypot(*(ring - about).T), atol=1e-6)
+
+
+def test_rectangle_turns_about_its_top_left_corner():
+    ring = rectangle_ring((10, 20, 40, 30), 90)
+    assert np.allclose(ring, [[10, 20], [10, 50], [0, 50], [0, 20]])
+    assert rectangle_ring((1, 2, 3, 4)).tolist() == [[1, 2], [3, 2], [3, 4], [1, 4]]
+
+
+@given(st.floats(0.5, 5000), st.floats(0.5, 5000), st.floats(0, 360))
+def test_ellipse_ring_stays_near_the_curve(rx, ry, degrees):
+    ring = rotate(ellipse_ring((7, 9), (rx, ry), degrees), -degrees, (7, 9)) - (7, 9)
+    assert np.allclose((ring[:, 0] / rx) ** 2 + (ring[:, 1] / ry) ** 2, 1)
+    # The largest distance from the curve is a chord's sagitta where the curve bends least.
+    assert max(rx, ry) * (1 - math.cos(math.pi / len(ring))) < 0.11
+
+
+def test_cubic_passes_through_its_ends_and_de_casteljau_middle():
+    a, b, c, d = (np.array(p, dtype=float) for p in ([0, 0], [0, 3], [6, 3], [6, 0]))
+    curve = cubic(a, b, c, d, count=8)
+    assert curve.shape == (9, 2)
+    assert curve[0].tolist() == [0, 0] and curve[-1].tolist() == [6, 0]
+    assert np.allclose(curve[4], (a + 3 * b + 3 * c + d) / 8)
+
+
+def test_outer_and_clipped_boxes():
+    rings = [np.array([[1.5, 2.5], [3.0, 9.0]]), np.array([[-4.0, 5.0]])]
+    assert outer_box(rings) == (-4.0, 2.5, 3.0, 9.0)
+    assert clip_box((-4.0, 2.5, 3.2, 9.0), (100, 8)) == (0, 2, 4, 8)
+    x0, _, x1, _ = clip_box((200, 2, 300, 4), (100, 8))
+    assert x1 <= x0
+
+
+@given(arrays(np.bool_, sizes))
+def test_tight_box_holds_all_and_nothing_more(mask):
+    x0, y0, x1, y1 = tight_box(mask)
+    assert mask[y0:y1, x0:x1].sum() == mask.sum()
+    if mask.any():
+        inner = mask[y0:y1, x0:x1]
+        assert inner[0].any() and inner[-1].any() and inner[:, 0].any() and inner[:, -1].any()
+    else:
+        assert (x0, y0, x1, y1) == (0, 0, 0, 0)
+
+
+def by_even_odd(rings, size):
+    """The rule itself: a ray from each pixel centre crosses the edges an odd number of times."""
+    width, height = size
+    mask = np.zeros((height, width), dtype=bool)
+    for row in range(height):
+        for column in range(width):
+            x, y, odd = column + 0.5, row + 0.5, False
+            for ring in rings:
+                for (ax, ay), (bx, by) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+                    if (ay <= y) != (by <= y) and ax + (y - ay) * ((bx - ax) / (by - ay)) <= x:
+                        odd = not odd
+            mask[row, column] = odd
+    return mask
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(points, min_size=1, max_size=3), st.tuples(st.integers(1, 25), st.integers(1, 25)))
+def test_filling_is_even_odd_by_pixel_centres(rings, size):
+    rings = [ring / 4 for ring in rings]
+    assert np.array_equal(fill_rings(rings, size), by_even_odd(rings, size))
+
+
+@settings(max_examples=60, deadline=None)
+@given(points)
+def test_filling_agrees_with_shapely_away_from_edges(ring):
+    ring = ring[np.argsort(np.arctan2(*(ring - ring.mean(axis=0)).T))]  # star-shaped, so simple
+    shape = Polygon(ring)
+    if not shape.is_valid or shape.area < 1:
+        return
+    mask = fill_rings([ring], (80, 70))
+    y, x = np.mgrid[:70, :80] + 0.5
+    clear = shapely.distance(shape.exterior, shapely.points(x, y)) > 1e-6
+    assert np.array_equal(mask[clear], shapely.contains_xy(shape, x, y)[clear])
+
+
+def test_a_whole_pixel_box_fills_exactly_its_pixels():
+    mask = fill_rings([rectangle_ring((3, 5, 10, 9))], (20, 20))
+    expected = np.zeros((20, 20), dtype=bool)
+    expected[5:9, 3:10] = True
+    assert np.array_equal(mask, expected)
+
+
+def test_boxes_that_touch_neither_overlap_nor_leave_a_gap():
+    left = fill_rings([rectangle_ring((0, 0, 7.5, 10))], (20, 10))
+    right = fill_rings([rectangle_ring((7.5, 0, 20, 10))], (20, 10))
+    assert not (left & right).any() and (left | right).all()
+
+
+def test_a_ring_inside_another_is_a_hole():
+    outer, inner = rectangle_ring((0, 0, 10, 10)), rectangle_ring((2, 2, 5, 6))
+    mask = fill_rings([outer, inner], (12, 12))
+    assert mask.sum() == 100 - 12
+    assert not mask[2:6, 2:5].any()
+
+
+def test_ellipse_area_is_pi_a_b():
+    mask = fill_rings([ellipse_ring((400, 300), (200, 120), 33)], (800, 600))
+    assert abs(mask.sum() / (math.pi * 200 * 120) - 1) < 0.002
+
+
+def test_what_is_outside_is_cut_off_and_far_points_cost_nothing():
+    huge = rectangle_ring((-1e9, -1e9, 1e9, 1e9))
+    assert fill_rings([huge], (30, 20)).all()
+    assert not fill_rings([rectangle_ring((100, 100, 200, 200))], (30, 20)).any()
+    assert not fill_rings([], (30, 20)).any()
+
+
+def test_chunks_give_the_same_mask(monkeypatch):
+    rng = np.random.default_rng(1)
+    rings = [rng.uniform(0, 90, (40, 2)) for _ in range(3)]
+    whole = fill_rings(rings, (90, 80))
+    monkeypatch.setattr(geometry, "_CHUNK", 100)
+    assert np.array_equal(fill_rings(rings, (90, 80)), whole)
+
+
+def test_too_intricate_an_outline_is_refused_at_once():
+    zigzag = np.stack([np.linspace(0, 9000, 20_000), np.tile([0.0, 10_000.0], 10_000)], axis=1)
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match="pixel rows"):
+        fill_rings([zigzag], (10_000, 10_000))
+    assert time.perf_counter() - start < 5
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 6), st.just(2)), elements=st.floats(-10, 70)),
+    st.floats(1, 20),
+)
+def test_a_stroke_is_what_lies_within_half_its_width(line, width):
+    mask = paint_strokes(np.zeros((60, 60), dtype=bool), [(line, width, True)])
+    y, x = np.mgrid[:60, :60] + 0.5
+    moves = len(np.unique(line, axis=0)) > 1
+    path = shapely.LineString(line) if moves else shapely.Point(line[0])
+    distance = shapely.distance(path, shapely.points(x, y))
+    assert distance[mask].max(initial=0) <= width / 2 + 2
+    assert mask[distance <= width / 2 - 2].all()
+
+
+def test_strokes_add_and_erase_in_order_and_leave_the_base_alone():
+    base = np.zeros((20, 40), dtype=bool)
+    line = np.array([[5.0, 10.0], [35.0, 10.0]])
+    painted = paint_strokes(base, [(line, 8, True), (line[:1], 6, False)])
+    assert not base.any()
+    assert painted[10, 20] and not painted[10, 5]
+    assert paint_strokes(painted, [(line, 30, False)]).sum() == 0
+
+
+def test_too_much_stroke_is_refused():
+    line = np.array([[0.0, 0.0], [1e9, 0.0]])
+    with pytest.raises(ValueError, match="too much"):
+        paint_strokes(np.zeros((5, 5), dtype=bool), [(line, 2, True)])
+    with pytest.raises(ValueError, match="too much"):
+        paint_strokes(np.zeros((5, 5), dtype=bool), [(line[:1], 1e6, True)])

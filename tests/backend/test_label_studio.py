@@ -142,7 +142,7 @@ def test_async_and_streamed() -> None:
 
 def test_a_key_does_not_show() -> None:
     assert "aaaa" not in repr(TokenAuth(HOME, "a" * 40))
-    settings = Settings(label_studio_api_key="a" * 40, _env_file=None)  # type: ignore[arg-type, call-arg]
+    settings = Settings(label_studio_api_key="a" * 40, _env_file=None)
     assert "aaaa" not in repr(settings) and "aaaa" not in settings.model_dump_json()
 
 
@@ -155,7 +155,7 @@ def answering(
         plain(self, **(given | {"transport": httpx.MockTransport(answer)}))
 
     monkeypatch.setattr(httpx.Client, "__init__", init)
-    return Settings(label_studio_url=HOME, label_studio_api_key="b" * 40, _env_file=None)  # type: ignore[arg-type, call-arg]
+    return Settings(label_studio_url=HOME, label_studio_api_key="b" * 40, _env_file=None)
 
 
 def test_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_self_test_without_label_studio_and_without_a_key(monkeypatch: pytest.Mo
     with pytest.raises(LabelStudioError, match="REGIONTEXT_LABEL_STUDIO_URL"):
         whoami(answering(monkeypatch, refuse))
     with pytest.raises(LabelStudioError, match="no key"):
-        whoami(Settings(label_studio_url=HOME, _env_file=None))  # type: ignore[call-arg]
+        whoami(Settings(label_studio_url=HOME, _env_file=None))
 
 
 def test_project_numbers() -> None:

@@ -129,7 +129,7 @@ def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "REGIONTEXT_HOLDOUT": "0",
     }.items():
         monkeypatch.setenv(name, value)
-    settings = Settings(_env_file=None)  # type: ignore[call-arg]
+    settings = Settings(_env_file=None)
     assert settings.label_studio_url == "http://ls" and settings.webhook_secret is None
     assert settings.allowed_image_hosts == ("a.example", "b.example") and settings.holdout == 0
     assert settings.database_url == "sqlite:///regiontext-data/regiontext.db"

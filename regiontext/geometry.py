@@ -20,6 +20,7 @@ __all__ = [
     "Box",
     "Points",
     "clip_box",
+    "count_crossings",
     "cubic",
     "ellipse_ring",
     "fill_rings",
@@ -39,7 +40,7 @@ Points = NDArray[np.float64]
 """float64[N, 2], each row (x, y)."""
 
 MAX_CROSSINGS = 50_000_000
-"""How many (edge, row) crossings `fill_rings` computes at most: a few seconds of work."""
+"""Outlines whose edges cross more pixel rows (a few seconds of filling) are too intricate."""
 
 MAX_STROKE = 50_000_000
 """How many rows of pen `paint_strokes` paints at most, and 40 times as many pixels."""
@@ -129,12 +130,32 @@ def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     return int(columns[0]), top, int(columns[-1]) + 1, bottom
 
 
+def count_crossings(rings: Sequence[Points], size: tuple[int, int]) -> int:
+    """How many pixel rows the edges of closed rings cross in all: what `fill_rings` has to do."""
+    total = 0
+    for ring in rings:
+        points = np.asarray(ring, dtype=np.float64)
+        total += int(_crossed_rows(points, np.roll(points, -1, axis=0), size[1])[1].sum())
+    return total
+
+
+def _crossed_rows(
+    start: Points, end: Points, height: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each edge's first row and number of rows in an image `height` px high."""
+    # An edge crosses the centre line of row j when j + 0.5 lies in [top, bottom): half-open, so
+    # that a vertex shared by two edges counts once.
+    top = np.minimum(start[:, 1], end[:, 1])
+    bottom = np.maximum(start[:, 1], end[:, 1])
+    first = np.clip(np.ceil(top - 0.5), 0, height).astype(np.int64)
+    return first, np.clip(np.ceil(bottom - 0.5), 0, height).astype(np.int64) - first
+
+
 def fill_rings(rings: Sequence[Points], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Fill closed rings by the even-odd rule into bool[H, W], by pixel centres.
 
     Each ring is float[N, 2] pixels, its last point joined to its first; a ring inside another is
-    a hole. What lies outside the image is cut off. Raises ValueError when the edges cross more
-    than MAX_CROSSINGS pixel rows in all.
+    a hole. What lies outside the image is cut off. Time and memory grow with `count_crossings`.
     """
     width, height = size
     mask = np.zeros((height, width), dtype=bool)
@@ -146,15 +167,7 @@ def fill_rings(rings: Sequence[Points], size: tuple[int, int]) -> NDArray[np.boo
         return mask
     start = np.concatenate(closed)
     end = np.concatenate([np.roll(ring, -1, axis=0) for ring in closed])
-    # An edge crosses the centre line of row j when j + 0.5 lies in [top, bottom): half-open, so
-    # that a vertex shared by two edges counts once.
-    top = np.minimum(start[:, 1], end[:, 1])
-    bottom = np.maximum(start[:, 1], end[:, 1])
-    first = np.clip(np.ceil(top - 0.5), y0, y1).astype(np.int64)
-    count = np.clip(np.ceil(bottom - 0.5), y0, y1).astype(np.int64) - first
-    total = int(count.sum())
-    if total > MAX_CROSSINGS:
-        raise ValueError(f"its outline crosses {total} pixel rows, more than {MAX_CROSSINGS}")
+    first, count = _crossed_rows(start, end, height)
     crossed = np.flatnonzero(count)
     start, end, first, count = start[crossed], end[crossed], first[crossed], count[crossed]
     slope = (end[:, 0] - start[:, 0]) / (end[:, 1] - start[:, 1])

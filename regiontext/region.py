@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from regiontext.errors import RegionError
-from regiontext.geometry import Box, Points, fill_rings, rectangle_ring, tight_box
+from regiontext.geometry import (
+    MAX_CROSSINGS,
+    Box,
+    Points,
+    count_crossings,
+    fill_rings,
+    rectangle_ring,
+    tight_box,
+)
 
 __all__ = ["SHAPES", "Region"]
 
@@ -76,6 +84,11 @@ class Region:
             if not np.isfinite(ring).all():
                 raise RegionError(self.id, "a polygon has a coordinate that is not a finite number")
         object.__setattr__(self, "polygons", rings)
+        if self.raster is None and (rows := count_crossings(rings, self.size)) > MAX_CROSSINGS:
+            raise RegionError(
+                self.id,
+                f"its outline crosses {rows} pixel rows, more than {MAX_CROSSINGS}; simplify it",
+            )
 
     @classmethod
     def from_mask(cls, id: str, mask: NDArray[np.bool_], labels: Iterable[str] = ()) -> Region:
@@ -98,16 +111,10 @@ class Region:
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
-        """The region's pixels, bool[H, W], read-only, at least one of them true.
-
-        Raises RegionError when the outline is too intricate to fill in bounded time.
-        """
+        """The region's pixels, bool[H, W], read-only, at least one of them true."""
         if self.raster is not None:
             return self.raster
-        try:
-            mask = fill_rings(self.polygons, self.size)
-        except ValueError as fault:
-            raise RegionError(self.id, f"{fault}; simplify the polygon") from fault
+        mask = fill_rings(self.polygons, self.size)
         if not mask.any():
             mask = _thin_mask(self.polygons, self.size)
         return _frozen(mask)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from regiontext.errors import RegionError, RegiontextError
-from regiontext.geometry import rectangle_ring
+from regiontext.geometry import fill_rings, rectangle_ring
 from regiontext.region import Region
 
 masks = arrays(np.bool_, st.tuples(st.integers(1, 30), st.integers(1, 30)))
@@ -103,9 +103,9 @@ def test_a_crop_shows_exactly_its_part(ring, data):
     assert cropped.size == (right - left, bottom - top)
     assert np.array_equal(cropped.mask, part)
     assert cropped.id == "r" and cropped.shape == "polygon"
-    again = Region("r", "polygon", cropped.size, polygons=cropped.polygons)
-    if again.area > 5 and part.sum() > 5:  # the moved outline draws the same mask, but for rounding
-        assert (again.mask != part).mean() < 0.01
+    moved = fill_rings(cropped.polygons, cropped.size)
+    filled = fill_rings(region.polygons, region.size)[top:bottom, left:right]
+    assert (moved != filled).sum() <= len(ring)  # the outline moved too, but for rounding
 
 
 def test_a_crop_moves_point_and_raster():
@@ -163,4 +163,4 @@ def test_parts_that_do_not_fit_are_refused(make, said):
 def test_an_intricate_outline_is_a_region_error():
     zigzag = np.stack([np.linspace(0, 9000, 20_000), np.tile([0.0, 9000.0], 10_000)], axis=1)
     with pytest.raises(RegionError, match="simplify"):
-        _ = Region("r", "polygon", (9000, 9000), polygons=(zigzag,)).mask
+        Region("r", "polygon", (9000, 9000), polygons=(zigzag,))

@@ -1,0 +1,485 @@
+"""Every shape of Label Studio to pixels: recorded ones, hand-computed ones, malformed ones."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import itertools
+import json
+import math
+import random
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from regiontext.errors import RegionError
+from regiontext.labelstudio.brush import encode_rle
+from regiontext.labelstudio.checks import SHAPE_KEYS
+from regiontext.labelstudio.decode import SHAPE_TYPES, decode_region, is_shape
+from tests.regiontext.labelstudio.payloads import load, png_url, recorded, shape
+
+SIZE = (200, 100)
+
+
+def test_types_with_and_without_labels():
+    assert len(SHAPE_TYPES) == 15
+    assert SHAPE_TYPES["rectangle"] == SHAPE_TYPES["rectanglelabels"] == "rectangle"
+    assert is_shape({"type": "vectorlabels"})
+    for other in ("textarea", "choices", "relation", None, ["rectangle"], {}):
+        assert not is_shape({"type": other})
+
+
+def test_recorded_regions_of_every_shape():
+    regions = [decode_region(item) for item in recorded() if is_shape(item)]
+    assert [(r.shape, r.labels, r.box) for r in regions] == [
+        ("rectangle", ("Car",), (96, 72, 286, 214)),
+        ("ellipse", ("Tree",), (431, 271, 613, 442)),
+        ("polygon", ("House",), (583, 66, 689, 163)),
+        ("brush", ("Road",), (87, 492, 407, 507)),
+        ("keypoint", ("Point",), (360, 126, 364, 130)),
+        ("bitmask", ("Mask",), (42, 341, 225, 372)),
+        ("vector", ("Path",), pytest.approx((322, 298, 441, 389), abs=1)),
+        ("rectangle", ("Person",), (349, 186, 476, 268)),
+    ]
+    assert all(region.size == (800, 600) for region in regions)
+
+
+def test_rectangle_in_percent():
+    region = decode_region(shape("rectanglelabels", {"x": 10, "y": 20, "width": 30, "height": 40}))
+    assert region.box == (20, 20, 80, 60) and region.area == 60 * 40
+    assert region.labels == () and region.id == "r1"
+
+
+def test_rectangle_turns_clockwise_about_its_top_left_corner():
+    value = {"x": 50, "y": 10, "width": 20, "height": 10, "rotation": 90}
+    region = decode_region(shape("rectangle", value))
+    # 40 px wide and 10 px high; turned, it hangs down 40 px from (100, 10) and reaches 10 px left.
+    assert region.box == (90, 10, 100, 50) and region.area == 400
+
+
+@given(st.floats(-720, 720))
+def test_rotation_keeps_the_area(degrees):
+    value = {"x": 45, "y": 45, "width": 10, "height": 10, "rotation": degrees}
+    region = decode_region(shape("rectangle", value, original_width=1000, original_height=1000))
+    assert region.area == pytest.approx(10_000, rel=0.01)
+
+
+def test_rect_drawn_by_three_points():
+    region = decode_region(next(item for item in recorded() if item["id"] == "L2PosXwwCA"))
+    width, height = 14.649065475681343 * 8, 9.26897521679429 * 6
+    assert region.area == pytest.approx(width * height, rel=0.005)
+
+
+def test_ellipse_has_its_centre_and_its_own_radii():
+    value = {"x": 50, "y": 50, "radiusX": 10, "radiusY": 30, "rotation": 0}
+    region = decode_region(shape("ellipse", value))
+    assert region.box == (80, 20, 120, 80)
+    assert region.centre == pytest.approx((100, 50), abs=0.05)
+    assert region.area == pytest.approx(math.pi * 20 * 30, rel=0.01)
+    turned = decode_region(shape("ellipselabels", value | {"rotation": 90}))
+    assert turned.box == (70, 30, 130, 70)
+
+
+@pytest.mark.parametrize("closed", [True, False, None])
+def test_polygon_is_filled_closed_or_not(closed):
+    value = {"points": [[10, 10], [60, 10], [10, 60]]} | (
+        {} if closed is None else {"closed": closed}
+    )
+    region = decode_region(shape("polygonlabels", value | {"polygonlabels": ["House"]}))
+    assert region.area == pytest.approx(100 * 50 / 2, rel=0.03)
+    assert region.labels == ("House",)
+
+
+def test_keypoint_is_a_disc_of_its_width():
+    region = decode_region(shape("keypoint", {"x": 50, "y": 50, "width": 5}))
+    assert region.point == (100, 50)
+    assert region.box == (90, 40, 110, 60)
+    small = decode_region(shape("keypointlabels", {"x": 50, "y": 50, "width": 0.1}))
+    assert small.box == (98, 48, 102, 52)
+    corner = decode_region(shape("keypoint", {"x": 100, "y": 100}))
+    assert corner.area >= 1 and corner.box[2:] == (200, 100)
+
+
+def test_interactive_keypoint_names_its_label_twice_and_has_it_once():
+    item = load("request_predict_interactive_keypoint.json")["body"]["params"]["context"]["result"][
+        0
+    ]
+    region = decode_region(item)
+    assert region.shape == "keypoint" and region.labels == ("Point",)
+
+
+def vertices(*points):
+    made = [{"id": f"p{i}", "x": x, "y": y, "isBezier": False} for i, (x, y) in enumerate(points)]
+    for before, after in itertools.pairwise(made):
+        after["prevPointId"] = before["id"]
+    return made
+
+
+def test_open_vector_is_a_stroke():
+    item = shape("vector", {"vertices": vertices((10, 20), (80, 20), (80, 90)), "closed": False})
+    region = decode_region(item | {"original_width": 1000, "original_height": 1000})
+    y, x = np.mgrid[:1000, :1000] + 0.5
+    path = shapely.LineString([(100, 200), (800, 200), (800, 900)])
+    distance = shapely.distance(path, shapely.points(x, y))
+    assert distance[region.mask].max() < 5
+    assert region.mask[distance < 1].all()
+
+
+def test_closed_vector_is_filled():
+    item = shape(
+        "vectorlabels", {"vertices": vertices((10, 10), (60, 10), (10, 60)), "closed": True}
+    )
+    region = decode_region(item)
+    assert region.area == pytest.approx(100 * 50 / 2, rel=0.03) and len(region.polygons) == 1
+
+
+def test_vector_with_bezier_handles_bulges():
+    points = vertices((20, 50), (80, 50))
+    points[0] |= {
+        "isBezier": True,
+        "controlPoint1": {"x": 20, "y": 50},
+        "controlPoint2": {"x": 20, "y": 10},
+    }
+    points[1] |= {
+        "isBezier": True,
+        "controlPoint1": {"x": 80, "y": 10},
+        "controlPoint2": {"x": 80, "y": 50},
+    }
+    region = decode_region(shape("vector", {"vertices": points, "closed": False}))
+    # The curve's highest point is at t = 1/2: (y0 + 3 y1 + 3 y2 + y3) / 8 = 20 %.
+    assert region.mask[20, 100] and not region.mask[50, 100]
+
+
+def test_vector_with_one_handle_and_with_branches():
+    points = vertices((20, 50), (80, 50), (80, 90))
+    points[1] |= {
+        "isBezier": True,
+        "controlPoint1": {"x": 60, "y": 10},
+        "controlPoint2": {"x": 80, "y": 60},
+    }
+    points[2]["prevPointId"] = "p0"
+    region = decode_region(shape("vector", {"vertices": points, "closed": False}))
+    assert region.mask[70, 100]  # on the straight branch from p0 to p2
+    assert not region.mask[70, 160]  # nothing joins p1 and p2
+
+
+def test_vector_without_joints_is_joined_in_order_and_alone_a_dot():
+    plain = [{"x": 10, "y": 50}, {"x": 90, "y": 50}]
+    assert decode_region(shape("vector", {"vertices": plain})).mask[50, 100]
+    dot = decode_region(shape("vector", {"vertices": plain[:1]}))
+    assert dot.mask[50, 20] and dot.area < 20
+
+
+def test_brush_goes_by_alpha_and_fits_the_actual_image():
+    mask = np.zeros((100, 200), dtype=bool)
+    mask[10:40, 20:80] = True
+    item = shape("brushlabels", {"format": "rle", "rle": encode_rle(mask), "brushlabels": ["Road"]})
+    assert np.array_equal(decode_region(item).mask, mask)
+    half = decode_region(item, size=(100, 50))
+    assert half.box == (10, 5, 40, 20)
+    assert decode_region(item | {"type": "magicwand"}).shape == "brush"
+
+
+def touch(points, width, **more):
+    return {
+        "id": "t",
+        "type": "add",
+        "relativePoints": points,
+        "relativeStrokeWidth": width,
+        "points": [],
+    } | more
+
+
+def test_a_brush_of_a_draft_is_painted_from_its_strokes():
+    strokes = [touch([10, 50, 90, 50], 10), touch([50, 0, 50, 100], 5, type="eraser")]
+    region = decode_region(shape("brushlabels", {"format": "rle", "touches": strokes}))
+    assert region.mask[50, 30] and region.mask[50, 170] and not region.mask[50, 100]
+    assert region.box == pytest.approx((10, 40, 190, 60), abs=3)
+
+
+def test_strokes_go_over_what_was_painted_before():
+    mask = np.zeros((100, 200), dtype=bool)
+    mask[:, :100] = True
+    value = {"format": "rle", "rle": encode_rle(mask), "touches": [touch([75, 50], 10)]}
+    region = decode_region(shape("brush", value))
+    assert region.mask[0, 0] and region.mask[50, 150] and not region.mask[0, 150]
+
+
+def test_a_brush_as_data_url():
+    pixels = np.zeros((100, 200, 4), dtype=np.uint8)
+    pixels[5:9, 7:20, 3] = 255
+    region = decode_region(shape("brush", {"format": "rle", "maskDataURL": png_url(pixels)}))
+    assert region.box == (7, 5, 20, 9)
+
+
+def test_bitmask_goes_by_alpha():
+    pixels = np.zeros((100, 200, 4), dtype=np.uint8)
+    pixels[5:9, 7:20, 3] = 255
+    pixels[50:, :, :3] = 255
+    pixels[9:, :, 3] = 100
+    region = decode_region(
+        shape("bitmasklabels", {"imageDataURL": png_url(pixels), "bitmasklabels": ["M"]})
+    )
+    assert region.box == (7, 5, 20, 9) and region.area == 4 * 13 and region.labels == ("M",)
+    assert (
+        decode_region(shape("bitmask", {"imageDataURL": png_url(pixels)}), size=(400, 200)).area
+        == 16 * 13
+    )
+
+
+def test_bitmask_without_alpha_goes_by_brightness():
+    pixels = np.zeros((100, 200), dtype=np.uint8)
+    pixels[5:9, 7:20] = 255
+    assert decode_region(shape("bitmask", {"imageDataURL": png_url(pixels)})).box == (7, 5, 20, 9)
+
+
+def test_the_actual_size_wins():
+    item = shape("rectangle", {"x": 10, "y": 20, "width": 30, "height": 40})
+    assert decode_region(item, size=(1000, 500)).box == (100, 100, 400, 300)
+    bare = {key: item[key] for key in item if not key.startswith("original")}
+    assert decode_region(bare, size=(1000, 500)).box == (100, 100, 400, 300)
+    with pytest.raises(RegionError, match="original_width"):
+        decode_region(bare)
+
+
+def test_shapes_reaching_outside_are_cut_at_the_edge():
+    region = decode_region(shape("rectangle", {"x": -50, "y": 50, "width": 100, "height": 500}))
+    assert region.box == (0, 50, 100, 100)
+
+
+def test_item_index_of_a_multi_image_task():
+    assert decode_region(load("multi_image_results.json")[0]).item_index == 1
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (shape("textarea", {"text": ["x"]}), "no shape"),
+        (shape("rectangle", {"x": 1, "y": 1, "width": 5}), "height is missing"),
+        (shape("rectangle", {"x": 1, "y": 1, "width": -5, "height": 5}), "width is -5"),
+        (shape("rectangle", {"x": 1, "y": 1, "width": 0, "height": 5}), "width is 0"),
+        (shape("rectangle", {"x": float("nan"), "y": 1, "width": 5, "height": 5}), "x is nan"),
+        (shape("rectangle", {"x": 1, "y": float("inf"), "width": 5, "height": 5}), "y is inf"),
+        (shape("rectangle", {"x": "1", "y": 1, "width": 5, "height": 5}), "x is '1', no number"),
+        (shape("rectangle", {"x": True, "y": 1, "width": 5, "height": 5}), "x is True"),
+        (
+            shape("rectangle", {"x": 10**400, "y": 1, "width": 5, "height": 5}),
+            "x is a whole number",
+        ),
+        (shape("rectangle", {"x": 1, "y": 1, "width": 1e300, "height": 5}), "no usable number"),
+        (
+            shape("rectangle", {"x": 1, "y": 1, "width": 5, "height": 5, "rotation": "a"}),
+            "rotation",
+        ),
+        (
+            shape("rectangle", {"x": 150, "y": 1, "width": 5, "height": 5}),
+            "outside the image of 200 x 100",
+        ),
+        (shape("rectangle", None), "value is None"),
+        (shape("rectangle", [1]), "value is a list"),
+        (
+            shape("rectangle", {"x": 1, "y": 1, "width": 5, "height": 5}, original_width=0),
+            "no size",
+        ),
+        (
+            shape("rectangle", {"x": 1, "y": 1, "width": 5, "height": 5}, original_width=10.5),
+            "no size",
+        ),
+        (
+            shape("rectangle", {"x": 1, "y": 1, "width": 5, "height": 5}, original_width="9"),
+            "no number",
+        ),
+        (
+            shape("rectangle", {"x": 1, "y": 1, "width": 5, "height": 5}, original_height=None),
+            "no number",
+        ),
+        (
+            shape(
+                "rectangle",
+                {"x": 1, "y": 1, "width": 5, "height": 5},
+                original_width=99_999,
+                original_height=99_999,
+            ),
+            "above 100000000 pixels",
+        ),
+        (
+            shape("rectangle", {"x": 1, "y": 1, "width": 5, "height": 5}, item_index=-1),
+            "item_index",
+        ),
+        (
+            shape("rectangle", {"x": 1, "y": 1, "width": 5, "height": 5, "rectanglelabels": [1]}),
+            "rectanglelabels",
+        ),
+        (shape("ellipse", {"x": 1, "y": 1, "radiusX": 0, "radiusY": 4}), "radiusX"),
+        (shape("ellipse", {"x": 1, "y": 1, "radiusX": 4}), "radiusY is missing"),
+        (shape("polygon", {"points": []}), "empty"),
+        (shape("polygon", {"points": [[1, 1], [2, 2]]}), "at least 3"),
+        (shape("polygon", {"points": [[1, 1], [2, 2], [3]]}), r"no \[x, y\]"),
+        (shape("polygon", {"points": [[1, 1], [2, 2], "34"]}), r"no \[x, y\]"),
+        (shape("polygon", {"points": [[1, 1], [2, 2], [3, None]]}), "y of a point is None"),
+        (shape("polygon", {"points": "no"}), "no list"),
+        (shape("polygon", {"points": [[1, 1]] * 20_001}), "20001 entries"),
+        (shape("polygon", {"points": [[-9, -9], [-5, -9], [-5, -5]]}), "outside"),
+        (shape("keypoint", {"x": 101, "y": 50, "width": 1}), "outside"),
+        (shape("keypoint", {"x": 50, "y": 50, "width": -1}), "width is -1"),
+        (shape("vector", {"vertices": []}), "empty"),
+        (shape("vector", {"vertices": [3]}), "no object"),
+        (shape("vector", {"vertices": [{"x": 1}]}), "y is missing"),
+        (shape("vector", {"vertices": [{"x": 1, "y": 1}], "closed": "yes"}), "closed"),
+        (shape("vector", {"vertices": [{"x": 300, "y": 1}, {"x": 400, "y": 1}]}), "outside"),
+        (
+            shape(
+                "vector",
+                {
+                    "vertices": [
+                        {"x": 1, "y": 1},
+                        {"x": 9, "y": 9, "isBezier": True, "controlPoint1": 5},
+                    ]
+                },
+            ),
+            "controlPoint1",
+        ),
+        (shape("brush", {"format": "png", "rle": [1]}), "format"),
+        (shape("brush", {"format": "rle"}), "neither"),
+        (shape("brush", {"format": "rle", "rle": []}), "neither"),
+        (shape("brush", {"format": "rle", "rle": "AAAA"}), "no list"),
+        (shape("brush", {"format": "rle", "rle": [0] * 30}), "holds 0 values"),
+        (
+            shape("brush", {"format": "rle", "rle": encode_rle(np.ones((100, 200), bool))[:-4]}),
+            "ends early",
+        ),
+        (shape("brush", {"format": "rle", "rle": encode_rle(np.ones((9, 9), bool))}), "324 values"),
+        (shape("brush", {"format": "rle", "rle": encode_rle(np.zeros((100, 200), bool))}), "empty"),
+        (shape("brush", {"touches": [touch([10, 50], 5, type="eraser")]}), "empty"),
+        (shape("brush", {"touches": [touch([10, 50], 5, type="spray")]}), "spray"),
+        (shape("brush", {"touches": [touch([10, 50, 3], 5)]}), "pairs"),
+        (shape("brush", {"touches": [touch([10, None], 5)]}), "relative point"),
+        (shape("brush", {"touches": [touch([10, 50], 0)]}), "relativeStrokeWidth"),
+        (shape("brush", {"touches": [5]}), "touch"),
+        (shape("brush", {"touches": [touch([10, 50], 5)] * 2001}), "2001 entries"),
+        (shape("brush", {"touches": [touch([10, 50] * 200, 5)] * 200}), "40000 points"),
+        (shape("bitmask", {}), "PNG data URL"),
+        (shape("bitmask", {"imageDataURL": "https://example.com/a.png"}), "PNG data URL"),
+        (shape("bitmask", {"imageDataURL": "data:image/png;base64,@@@"}), "base64"),
+        (shape("bitmask", {"imageDataURL": "data:image/png;base64,AAAA"}), "no readable PNG"),
+        (
+            shape("bitmask", {"imageDataURL": png_url(np.ones((50, 50, 4), np.uint8))[:-40]}),
+            "PNG|base64",
+        ),
+        (shape("bitmask", {"imageDataURL": png_url(np.zeros((100, 200, 4), np.uint8))}), "empty"),
+    ],
+)
+def test_a_malformed_region_is_named_with_its_fault(item, said):
+    with pytest.raises(RegionError, match=said) as caught:
+        decode_region(item)
+    assert caught.value.region_id == "r1"
+    assert "'r1'" in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("id", [None, 5, "", ["a"], {}])
+def test_a_region_without_an_id(id):
+    with pytest.raises(RegionError, match="id is no text"):
+        decode_region(shape("rectangle", {"x": 1, "y": 1, "width": 5, "height": 5}, id=id))
+
+
+def bomb_url() -> str:
+    return png_url(np.zeros((4100, 4100), dtype=np.uint8))
+
+
+def zigzag(count: int) -> list[list[float]]:
+    return [[100 * i / count, 100.0 * (i % 2)] for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ("bitmask", {"imageDataURL": bomb_url()}),
+        ("polygon", {"points": [[1e5 * (-1) ** i, 1e5 * (i % 3 - 1)] for i in range(20_000)]}),
+        ("vector", {"vertices": [{"x": x * 900, "y": y * 900} for x, y in zigzag(20_000)]}),
+        ("brush", {"touches": [touch([x for p in zigzag(1000) for x in p], 99_999)]}),
+        ("brush", {"rle": [255] * 2_000_000}),
+        ("ellipse", {"x": 50, "y": 50, "radiusX": 1e5, "radiusY": 1e-5}),
+    ],
+    ids=lambda value: value[0],
+)
+def test_hostile_regions_cost_little_time_and_memory(value):
+    item = shape(value[0], value[1], original_width=2000, original_height=1500)
+    tracemalloc.start()
+    start = time.perf_counter()
+    with contextlib.suppress(RegionError):
+        _ = decode_region(item).mask
+    seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seconds < 10
+    assert peak < 700e6
+
+
+junk = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**12), 10**12)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.just("data:image/png;base64,iVBORw0KGgo="),
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(SHAPE_TYPES)), st.data())
+def test_whatever_stands_in_a_result_only_region_errors_come_out(type, data):
+    keys = sorted((*SHAPE_KEYS, "labels"))
+    value = data.draw(st.dictionaries(st.sampled_from(keys), junk) | junk)
+    item = shape(type, value) | data.draw(
+        st.dictionaries(
+            st.sampled_from(["original_width", "original_height", "item_index", "id"]), junk
+        )
+    )
+    try:
+        region = decode_region(item, size=data.draw(st.none() | st.just((20, 10))))
+    except RegionError:
+        return
+    assert region.mask.any() and region.mask.shape == (region.size[1], region.size[0])
+
+
+def test_recorded_regions_with_one_thing_broken_only_raise_region_errors():
+    rng = random.Random(0)
+    for item in recorded():
+        if not is_shape(item):
+            continue
+        for _ in range(60):
+            broken = copy.deepcopy(item)
+            key = rng.choice(list(broken["value"]))
+            broken["value"][key] = rng.choice(
+                [None, -1, "x", [], {}, [[]], [None], 1e99, True, [{}], [[1]]]
+            )
+            try:
+                assert decode_region(broken).area > 0
+            except RegionError as fault:
+                assert fault.region_id == item["id"]
+
+
+def test_an_outline_too_intricate_to_fill_is_refused_when_read():
+    item = shape(
+        "polygon", {"points": zigzag(20_000)}, original_width=10_000, original_height=10_000
+    )
+    with pytest.raises(RegionError, match="simplify"):
+        decode_region(item)
+
+
+def test_results_stay_as_they_were():
+    items = recorded()
+    before = json.dumps(items)
+    for item in items:
+        if is_shape(item):
+            decode_region(item)
+    assert json.dumps(items) == before

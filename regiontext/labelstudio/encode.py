@@ -123,7 +123,7 @@ def _bitmask(region: Region) -> dict[str, Any]:
     pixels = np.zeros((height, width, 4), dtype=np.uint8)
     pixels[..., 3] = np.where(region.mask, 255, 0)
     file = io.BytesIO()
-    Image.fromarray(pixels, mode="RGBA").save(file, format="PNG")
+    Image.fromarray(pixels).save(file, format="PNG")
     return {"imageDataURL": "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()}
 
 

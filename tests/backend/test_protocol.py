@@ -21,6 +21,7 @@ from regiontext.labelstudio.results import read_results, text_of
 from tests.backend.conftest import SetStage, Stage
 from tests.backend.stubs import ENTRY, VIEW, StubHost, StubModel
 from tests.backend.test_interactive import captions, rectangle, text
+from tests.backend.waiting import wait_for
 
 Payload = Callable[[str], Any]
 
@@ -36,13 +37,6 @@ def test_health_answers_without_a_model(set_stage: SetStage) -> None:
     stage = set_stage(stub=StubModel(down=True))
     response = stage.http.get("/health?")
     assert response.status_code == 200 and response.json()["status"] == "UP"
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < until, "it did not happen in 5 s"
-        time.sleep(0.02)
 
 
 def set_up(stage: Stage, payload: Payload) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from backend.cache import BoundedCache
 from backend.errors import BackendError, ModelError, ModelUnavailable, UnknownModel
 from backend.images import Images
 from backend.model_client import Answer, ModelClient, data_url
@@ -45,6 +46,8 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+
+_DECODED_BYTES = 256 * 2**20
 
 Path = Literal["interactive", "batch"]
 
@@ -107,6 +110,10 @@ class Assistant:
     images: Images
     model: ModelClient
     loading: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    # An annotator draws many regions on one image, and decoding a large one takes a good part of a second.
+    decoded: BoundedCache[Image.Image] = field(
+        default_factory=lambda: BoundedCache(_DECODED_BYTES), repr=False
+    )
 
 
 async def current_model(assistant: Assistant) -> Served:
@@ -134,7 +141,11 @@ async def look_at(
 
 def _look_at(assistant: Assistant, data: bytes, project: int | None, task: int | None) -> Picture:
     settings = assistant.settings
-    image, digest = load_image(data), image_hash(data)
+    digest = image_hash(data)
+    image = assistant.decoded.get(digest)
+    if image is None:
+        image = load_image(data)
+        assistant.decoded.put(digest, image, image.width * image.height * 3)
     arm = arm_of(digest, holdout=settings.holdout, control=settings.control, salt=settings.arm_salt)
     with assistant.store.read() as session:
         known = session.get(ImageRow, digest)

@@ -11,13 +11,13 @@ import asyncio
 import base64
 import binascii
 import time
-from collections import OrderedDict
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote_to_bytes
 
 import httpx
 
+from backend.cache import BoundedCache
 from backend.errors import ImageFetchError, LabelStudioError
 from backend.label_studio import TokenAuth
 from backend.security import resolve_public
@@ -49,8 +49,7 @@ class Images:
         self._http = httpx.AsyncClient(
             timeout=_TIMEOUT, follow_redirects=False, trust_env=False, transport=transport
         )
-        self._cache: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
-        self._cached = 0
+        self._cache: BoundedCache[tuple[float, bytes]] = BoundedCache(settings.image_cache_bytes)
         self._running: dict[str, asyncio.Task[bytes]] = {}
 
     async def __aenter__(self) -> Self:
@@ -81,7 +80,6 @@ class Images:
         key = f"{task} {url}" if self._is_storage(url) else url
         hit = self._cache.get(key)
         if hit is not None and time.monotonic() - hit[0] < _TTL_S:
-            self._cache.move_to_end(key)
             return hit[1]
         running = self._running.get(key)
         if running is None:
@@ -96,14 +94,7 @@ class Images:
         if done.cancelled() or done.exception() is not None:
             return
         data = done.result()
-        if len(data) > self._settings.image_cache_bytes:
-            return
-        old = self._cache.pop(key, None)
-        self._cached += len(data) - (len(old[1]) if old else 0)
-        self._cache[key] = (time.monotonic(), data)
-        while self._cached > self._settings.image_cache_bytes:
-            _, (_, dropped) = self._cache.popitem(last=False)
-            self._cached -= len(dropped)
+        self._cache.put(key, (time.monotonic(), data), len(data))
 
     async def _download(self, url: str, task: int | None) -> bytes:
         try:

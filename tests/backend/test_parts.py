@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from backend.cache import BoundedCache
 from backend.gestures import pointed_at
 from backend.known import marked
 from backend.logs import JsonFormatter, request_context, request_id
@@ -186,3 +187,16 @@ def test_keys_are_masked_in_the_log(secret: str) -> None:
     json.loads(written)
     assert "[secret]" in written
     assert not any(part in written for part in ("0123456789", "Ym9i", "eyJ0", "abcdefghijk"))
+
+
+def test_a_cache_holds_what_was_used_last_up_to_its_bound() -> None:
+    cache: BoundedCache[str] = BoundedCache(10)
+    for name in "abc":
+        cache.put(name, name.upper(), 3)
+    assert cache.get("a") == "A"
+    cache.put("d", "D", 4)
+    assert [cache.get(name) for name in "abcd"] == ["A", None, "C", "D"]
+    cache.put("a", "new", 9)
+    assert [cache.get(name) for name in "acd"] == ["new", None, None]
+    cache.put("a", "too large", 11)
+    assert cache.get("a") is None

@@ -260,6 +260,14 @@ def _backend_call(client: httpx.Client, method: str, path: str, body: Mapping[st
                 status=refused.status,
                 detail=words,
             ) from None
+        if "authentication" in words or ("valid ML backend" in words and "401" in words):
+            raise Refused(
+                f"the backend at {address} does not accept our password: run this with the --data-dir of the "
+                "backend, or give both the same REGIONTEXT_BASIC_AUTH_USER, REGIONTEXT_BASIC_AUTH_PASSWORD "
+                "and REGIONTEXT_WEBHOOK_SECRET",
+                status=refused.status,
+                detail=words,
+            ) from None
         if "connect to ML backend" in words or "health check failed" in words:
             raise Refused(
                 f"Label Studio cannot reach the backend at {address}: it has to run (regiontext serve), and "

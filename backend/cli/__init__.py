@@ -1,8 +1,8 @@
 """The command line: `regiontext up`, `serve`, `connect`, and the jobs.
 
     app.py        the commands, put together, and what they share (--version, --debug)
-    running.py    errors in one line, progress bars, settings found beside `regiontext up`
-    up.py, serve.py, connect.py, jobs.py   thin wrappers: options in, words out
+    running.py    options all share, errors in one line, progress bars
+    up.py, serve.py, connect.py, status.py, jobs.py   thin wrappers: options in, words out
 
 Knows nothing that the modules it calls do not know better.
 """

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from backend.cli.running import DEFAULT_DATA_DIR, DataDir, Project, errors_in_one_line, output
+
+if TYPE_CHECKING:
+    from backend.connect import Connected
+    from backend.settings import Settings
+    from backend.up.credentials import Credentials
 
 __all__ = ["connect"]
 
@@ -43,13 +49,16 @@ def connect(
     with errors_in_one_line():
         from backend import label_studio
         from backend.connect import connect as make
-        from backend.connect import describe_config
-        from backend.up.credentials import Connection, save
-        from backend.up.settings import find_project, find_settings, keep_credentials
+        from backend.up.credentials import Credentials, load
+        from backend.up.settings import find_project, find_settings
 
-        kept = keep_credentials(data_dir)
+        kept = load(data_dir) or Credentials.new()
         settings = find_settings(
-            data_dir, label_studio_url=url, label_studio_api_key=api_key, public_url=backend_url
+            data_dir,
+            kept=kept,
+            label_studio_url=url,
+            label_studio_api_key=api_key,
+            public_url=backend_url,
         )
         number = find_project(project, data_dir)
         user = label_studio.whoami(settings)
@@ -65,35 +74,40 @@ def connect(
                 if password
                 else None,
             )
-        before = kept.connection
-        if before is None or before.label_studio_url == settings.label_studio_url:
-            key = settings.label_studio_api_key
-            connection = before or Connection(
-                server=settings.label_studio_url,
-                label_studio_url=settings.label_studio_url,
-                label_studio_api_key=key.get_secret_value() if key else "",
-                model_url=settings.model_url,
-                samples_added=True,
-            )
-            if before is None or before.project in (None, number):
-                connection = replace(connection, project=number, backend_url=connected.backend_url)
-            save(kept.with_connection(connection), data_dir)
+        _remember(kept, settings, connected, data_dir)
+        _report(settings.label_studio_url, str(user.get("email", "?")), connected)
 
-        console = output()
-        console.print(
-            Text(f"Label Studio  {settings.label_studio_url} as {user.get('email', '?')}"),
-            soft_wrap=True,
+
+def _remember(kept: Credentials, settings: Settings, done: Connected, data_dir: Path) -> None:
+    """Keep what the other commands need, unless the folder belongs to another Label Studio or project."""
+    from backend.up.credentials import Connection, save
+
+    known, key = kept.connection, settings.label_studio_api_key
+    if known is None:
+        known = Connection(
+            server=settings.label_studio_url,
+            label_studio_url=settings.label_studio_url,
+            label_studio_api_key=key.get_secret_value() if key else "",
+            model_url=settings.model_url,
+            samples_added=True,
         )
-        console.print(Text(f"project       {number} {connected.title}"), soft_wrap=True)
-        console.print(
-            Text(f"backend       {connected.backend_url} ({connected.backend})"), soft_wrap=True
-        )
-        console.print(
-            Text(f"webhook       {connected.backend_url}/webhook ({connected.webhook})"),
-            soft_wrap=True,
-        )
-        for change in connected.changes:
-            console.print(Text(f"  repaired: {change}", "yellow"), soft_wrap=True)
-        console.print("fills")
-        for line in describe_config(connected.config):
-            console.print(Text(f"  {line}"), soft_wrap=True)
+    ours = known.label_studio_url == settings.label_studio_url
+    if ours and known.project in (None, done.project):
+        known = replace(known, project=done.project, backend_url=done.backend_url)
+    save(kept.with_connection(known), data_dir)
+
+
+def _report(label_studio_url: str, user: str, done: Connected) -> None:
+    from backend.connect import describe_config
+
+    console = output()
+    for line in (
+        f"Label Studio  {label_studio_url} as {user}",
+        f"project       {done.project} {done.title}",
+        f"backend       {done.backend_url} ({done.backend})",
+        f"webhook       {done.backend_url}/webhook ({done.webhook})",
+        *(f"  repaired: {change}" for change in done.changes),
+        "fills",
+        *(f"  {line}" for line in describe_config(done.config)),
+    ):
+        console.print(Text(line), soft_wrap=True)

@@ -1,7 +1,246 @@
-"""Placeholder until the jobs' modules are there."""
+"""`regiontext prelabel`, `collect`, `export` and `finetune`: options in, a progress bar, a few words out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
+
+from backend.cli.running import (
+    DEFAULT_DATA_DIR,
+    DataDir,
+    Project,
+    errors_in_one_line,
+    output,
+    progress_bar,
+)
+from backend.up.settings import find_project, find_settings, remembered_project
+
+__all__ = ["add_to", "collect", "export", "finetune", "prelabel"]
+
+_LEARNING, _JUDGING = "Learning", "Judging"
+
+AllProjects = Annotated[
+    bool, typer.Option("--all-projects", help="Use the records of every project.")
+]
 
 
 def add_to(app: typer.Typer, *, panel: str) -> None:
-    pass
+    """Add the jobs to the command."""
+    for command in (prelabel, collect, export, finetune):
+        app.command(rich_help_panel=panel)(command)
+
+
+def prelabel(
+    project: Project = None,
+    include_annotated: Annotated[
+        bool,
+        typer.Option("--include-annotated", help="Also take regions from submitted annotations."),
+    ] = False,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Tasks at once.")] = 4,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Fill the regions that a project's tasks already have, as predictions.
+
+    May be stopped and started again at any time: tasks that are done are not done twice.
+    """
+    with errors_in_one_line():
+        from backend.jobs.prelabel import prelabel as run
+
+        settings = find_settings(data_dir)
+        number = find_project(project, data_dir)
+        with progress_bar("prelabel") as notify:
+            done = asyncio.run(
+                run(
+                    settings,
+                    number,
+                    notify,
+                    include_annotated=include_annotated,
+                    concurrency=concurrency,
+                )
+            )
+        console = output()
+        _say(console, f"project {done.project}, {done.tasks} tasks, model {done.model_version}")
+        _count(
+            console,
+            (
+                (done.created, "filled"),
+                (done.renewed, "renewed with this version"),
+                (done.current, "were up to date"),
+                (done.complete, "had nothing to add"),
+                (done.without_regions, "have no regions"),
+                (done.unassisted, "are kept unfilled on purpose (control and holdout)"),
+                (done.failed, "failed: run it again to retry"),
+            ),
+        )
+        if done.failed:
+            raise typer.Exit(1)
+
+
+def collect(project: Project = None, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Read what annotators made of the suggestions into the database.
+
+    Events arrive by themselves while the backend runs; this catches up on whatever was missed.
+    """
+    with errors_in_one_line():
+        from backend.jobs.collect import collect as run
+
+        settings = find_settings(data_dir)
+        number = find_project(project, data_dir)
+        with progress_bar("collect") as notify:
+            found = asyncio.run(run(settings, number, notify))
+        console = output()
+        _say(console, f"project {found.project}, {found.annotations} annotations")
+        _count(
+            console,
+            (
+                (found.created, "were new"),
+                (found.updated, "had changed"),
+                (found.deleted, "are gone"),
+                (len(found.errors), "could not be read"),
+            ),
+        )
+        if found.outcomes:
+            words = ", ".join(f"{count} {name}" for name, count in sorted(found.outcomes.items()))
+            _say(console, f"texts: {words}")
+        if found.errors:
+            raise typer.Exit(1)
+
+
+def export(
+    out: Annotated[
+        Path, typer.Argument(help="Folder to write; replaced if it is an earlier export.")
+    ],
+    fmt: Annotated[str, typer.Option("--format", "-f", help="llava")] = "llava",
+    project: Project = None,
+    all_projects: AllProjects = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Write the corrections as a dataset: marked images, conversations, and a manifest of hashes.
+
+    Images of the holdout arm are never exported.
+    """
+    with errors_in_one_line():
+        from backend.jobs.export import export as run
+
+        settings = find_settings(data_dir)
+        number = _one_or_all(project, all_projects, data_dir)
+        with progress_bar("export") as notify:
+            done = asyncio.run(run(settings, number, out, fmt, notify))
+        console = output()
+        _say(console, f"{done.records} records on {done.images} images in {done.out}")
+        for name, counts in done.counts.items():
+            words = ", ".join(f"{count} {value}" for value, count in sorted(counts.items()))
+            _say(console, f"  {name}: {words}")
+        if done.errors:
+            _say(console, f"  {len(done.errors)} were left out, see above")
+
+
+def finetune(
+    project: Project = None,
+    all_projects: AllProjects = False,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps.", rich_help_panel=_LEARNING)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Samples per step.", rich_help_panel=_LEARNING)
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(min=0.0, help="Learning rate.", rich_help_panel=_LEARNING)
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Rank of the LoRA.", rich_help_panel=_LEARNING)
+    ] = None,
+    replay: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Samples of what the model knows already, per corrected one.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = None,
+    renders: Annotated[
+        int,
+        typer.Option(min=1, help="Ways each record is drawn.", rich_help_panel=_LEARNING),
+    ] = 2,
+    seed: Annotated[
+        int, typer.Option(help="Of all that is random.", rich_help_panel=_LEARNING)
+    ] = 0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads.", rich_help_panel=_LEARNING)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:N.", rich_help_panel=_LEARNING)
+    ] = None,
+    min_records: Annotated[
+        int,
+        typer.Option(min=1, help="Fewer to learn from, and it stops.", rich_help_panel=_JUDGING),
+    ] = 8,
+    min_eval: Annotated[
+        int, typer.Option(min=1, help="Fewer to judge by, and it stops.", rich_help_panel=_JUDGING)
+    ] = 8,
+    max_eval: Annotated[
+        int, typer.Option(min=1, help="No more than these are asked.", rich_help_panel=_JUDGING)
+    ] = 500,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Teach the model the corrections, and serve the result only if it proves better.
+
+    Better means: a paired bootstrap over the holdout records says so, and no slice is clearly worse.
+    """
+    with errors_in_one_line():
+        from backend.jobs.finetune import FinetuneOptions
+        from backend.jobs.finetune import finetune as run
+
+        settings = find_settings(data_dir)
+        number = _one_or_all(project, all_projects, data_dir)
+        options = FinetuneOptions(
+            renders=renders,
+            min_records=min_records,
+            min_eval=min_eval,
+            max_eval=max_eval,
+            steps=steps,
+            batch_size=batch_size,
+            lr=lr,
+            rank=rank,
+            replay=replay,
+            seed=seed,
+            threads=threads,
+            device=device,
+        )
+        with progress_bar("finetune") as notify:
+            report = asyncio.run(run(settings, number, notify, options=options))
+        console = output()
+        for problem in report.problems:
+            _say(console, problem, "yellow")
+        decision = report.decision
+        _say(console, f"{report.champion}: {decision.champion:.3f}")
+        _say(console, f"{report.name}: {decision.challenger:.3f}")
+        verdict = "promoted" if report.promoted else "not promoted"
+        style = "bold green" if report.promoted else "bold yellow"
+        _say(console, f"{verdict}: {report.reason}", style)
+        _say(console, f"{report.seconds:.0f} s, everything in {report.run_dir}")
+
+
+def _one_or_all(project: int | None, all_projects: bool, data_dir: Path) -> int | None:
+    """Return the project that was named or remembered; None for all."""
+    if all_projects:
+        if project is not None:
+            raise typer.BadParameter("use either --project or --all-projects")
+        return None
+    return project if project is not None else remembered_project(data_dir)
+
+
+def _say(console: Console, words: str, style: str = "") -> None:
+    console.print(Text(words, style), soft_wrap=True)
+
+
+def _count(console: Console, counted: Sequence[tuple[int, str]]) -> None:
+    for number, words in counted:
+        if number:
+            _say(console, f"  {number} {words}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -154,4 +153,3 @@ def set_debugging(on: bool) -> None:
     """Switch --debug on for this process and those it starts."""
     if on:
         os.environ["REGIONTEXT_DEBUG"] = "1"
-        sys.tracebacklimit = 1000

@@ -29,9 +29,10 @@ def serve(
     with errors_in_one_line():
         from backend.app import serve as run
         from backend.up.ports import check_free
-        from backend.up.settings import find_settings, keep_credentials
+        from backend.up.settings import find_settings, keep_credentials, read_settings
 
-        keep_credentials(data_dir)
+        if read_settings().webhook_secret is None:
+            keep_credentials(data_dir)
         settings = find_settings(data_dir, host=host, port=port)
         check_free(settings.host, settings.port, service="backend", option="--port")
         run(settings)

@@ -7,6 +7,7 @@ connected. What is there already is kept. Knows the order, leaves each step to i
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import time
@@ -27,6 +28,7 @@ from backend.up.display import Display
 from backend.up.errors import ServiceFailed, UpError
 from backend.up.finish import open_browser, show_ready
 from backend.up.lock import only_one
+from backend.up.models import announced_models
 from backend.up.options import EMBEDDED, UpOptions
 from backend.up.ports import check_ports
 from backend.up.settings import read_settings
@@ -151,7 +153,9 @@ class _Start:
             self.display.begin(MODEL, "loading")
             return child
         self.display.begin(MODEL, f"checking {self.options.model_url}")
-        names = _announced_models(self.options.model_url, self.settings)
+        names = announced_models(
+            self.settings.model_copy(update={"model_url": self.options.model_url})
+        )
         self.display.done(MODEL, f"{self.options.model_url} ({', '.join(names[:3])})")
         return None
 
@@ -335,30 +339,13 @@ def _report(error: Exception, console: Console) -> None:
         if isinstance(error, ServiceFailed):
             console.print(Text(f"last lines of {error.log}:", "dim"), soft_wrap=True)
             for line in error.tail:
-                console.print(Text(f"  {line}", "dim"), soft_wrap=True)
+                console.print(Text(f"  {_readable(line)}", "dim"), soft_wrap=True)
 
 
-def _announced_models(url: str, settings: Settings) -> list[str]:
-    """Return the ids of the models an OpenAI-compatible server announces."""
-    headers = {}
-    if settings.model_api_key is not None:
-        headers["Authorization"] = f"Bearer {settings.model_api_key.get_secret_value()}"
+def _readable(line: str) -> str:
+    """Return a log line as a person reads it: the backend's are JSON."""
     try:
-        answer = httpx.get(f"{url}/models", headers=headers, timeout=10)
-    except httpx.HTTPError as error:
-        raise UpError(
-            f"no model server answers at {url} ({error}): start it, or leave --model-url out "
-            "to use the bundled model"
-        ) from None
-    if answer.status_code in (401, 403):
-        raise UpError(f"the model server at {url} wants a key: set REGIONTEXT_MODEL_API_KEY")
-    try:
-        names = [str(model["id"]) for model in answer.json()["data"]]
+        found = json.loads(line)
+        return f"{found['time'][11:19]} {found['level']} {found['message']}"
     except (ValueError, KeyError, TypeError):
-        names = []
-    if not names:
-        raise UpError(
-            f"{url}/models announces no model (HTTP {answer.status_code}): --model-url takes the "
-            "address of an OpenAI-compatible API, which usually ends in /v1"
-        )
-    return names
+        return line

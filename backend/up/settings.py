@@ -14,7 +14,13 @@ from backend.errors import SettingsError
 from backend.settings import Settings
 from backend.up.credentials import Credentials, load, save, settings_from
 
-__all__ = ["find_project", "find_settings", "keep_credentials", "read_settings"]
+__all__ = [
+    "find_project",
+    "find_settings",
+    "keep_credentials",
+    "read_settings",
+    "remembered_project",
+]
 
 
 def read_settings(**given: Any) -> Settings:
@@ -33,13 +39,13 @@ def read_settings(**given: Any) -> Settings:
         raise SettingsError(f"{problems} (see the REGIONTEXT_* variables and .env)") from None
 
 
-def find_settings(data_dir: Path, **given: Any) -> Settings:
-    """Return settings: `given` values (None: not given), else REGIONTEXT_* and .env, else what
-    credentials.json of `data_dir` says. Raises SettingsError.
+def find_settings(data_dir: Path, *, kept: Credentials | None = None, **given: Any) -> Settings:
+    """Return settings: `given` values (None: not given), else REGIONTEXT_* and .env, else what is
+    `kept` (by default in credentials.json of `data_dir`). Raises SettingsError.
     """
     given = {name: value for name, value in given.items() if value is not None}
     told = read_settings().model_fields_set
-    kept = load(data_dir)
+    kept = kept or load(data_dir)
     found = settings_from(kept) if kept is not None else {}
     found = {name: value for name, value in found.items() if name not in told}
     return read_settings(**{**found, "data_dir": data_dir, **given})
@@ -50,15 +56,19 @@ def find_project(project: int | None, data_dir: Path) -> int:
 
     Raises SettingsError when there is none.
     """
-    if project is not None:
-        return project
-    kept = load(data_dir)
-    if kept is not None and kept.connection is not None and kept.connection.project is not None:
-        return kept.connection.project
+    number = project if project is not None else remembered_project(data_dir)
+    if number is not None:
+        return number
     raise SettingsError(
         f"which project? {data_dir} remembers none: give --project N, the number in the project's "
         "address, …/projects/N"
     )
+
+
+def remembered_project(data_dir: Path) -> int | None:
+    """Return the project that `up` or `connect` remembered."""
+    kept = load(data_dir)
+    return kept.connection.project if kept is not None and kept.connection is not None else None
 
 
 def keep_credentials(data_dir: Path) -> Credentials:

@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -58,11 +59,14 @@ class Settings:
     seed: int = 0
     tower_batch: int = 64
     batch: int = 32
-    text_tokens: int = 144
+    text_tokens: int = 168
+    tower_pairs: float = 0.3
+    pairs: float = 0.45
     matrix_lr: float = 3e-3
     other_lr: float = 1.5e-3
     dense_weight: float = 0.3
-    reuse: float = 2.5
+    tower_reuse: float = 2.5
+    reuse: float = 1.25
     pool: int = 30000
     vocabulary: int = 1024
     workers: int = 1
@@ -133,9 +137,27 @@ def train(
     total = settings.minutes * 60
     rng = np.random.default_rng([settings.seed, step, 3])
     pool, used, saved = Pool(settings.pool), 0.0, spent
-    seed = [settings.seed, step, 5]
-    with Stream(tokenizer, bundled_view(), shape, seed, workers=settings.workers) as stream:
-        while len(pool) < 8 * settings.tower_batch:
+    streams = ExitStack()
+
+    def renderer(tower: bool) -> Stream:
+        pairs = settings.tower_pairs if tower else settings.pairs
+        seed = [settings.seed, step, 5]
+        streams.close()
+        return streams.enter_context(
+            Stream(
+                tokenizer,
+                bundled_view(),
+                shape,
+                seed,
+                pairs=pairs,
+                workers=settings.workers,
+            )
+        )
+
+    with streams:
+        was_tower = spent / total < settings.tower_share
+        stream = renderer(was_tower)
+        while len(pool) < 40 * settings.tower_batch:
             pool.add(stream.take(wait=True))
         log, tuner = _Averages(), _ThreadTuner(os.cpu_count() or 1)
         while spent < total:
@@ -144,6 +166,8 @@ def train(
                 tuner.choose(step)
             done = spent / total
             tower = done < settings.tower_share
+            if tower != was_tower:
+                stream, was_tower = renderer(tower), tower
             count = settings.tower_batch if tower else settings.batch
             items = pool.sample(rng, count)
             batch = collate(
@@ -165,7 +189,7 @@ def train(
                 optim.step()
                 optim.zero_grad(set_to_none=True)
             step += 1
-            used += count / settings.reuse
+            used += count / (settings.tower_reuse if tower else settings.reuse)
             while used > 0:
                 fresh = stream.take()
                 pool.add(fresh)

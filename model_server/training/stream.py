@@ -120,17 +120,18 @@ class Stream:
         shape: Shape,
         seed: Sequence[int],
         *,
+        pairs: float,
         workers: int = 1,
         chunk: int = 64,
     ) -> None:
-        """Start `workers` processes, each with a seed of its own derived from `seed`."""
+        """Start `workers` processes, each with a seed of its own derived from `seed`; `pairs` as in `examples`."""
         context = mp.get_context("spawn")
         self._queue: mp.Queue[list[Encoded]] = context.Queue(maxsize=16)
         saved = tokenizer.backend_tokenizer.to_str()
         self._processes = [
             context.Process(
                 target=_work,
-                args=(self._queue, saved, view, shape, [*seed, index], chunk, os.getpid()),
+                args=(self._queue, saved, view, shape, [*seed, index], pairs, chunk, os.getpid()),
                 daemon=True,
             )
             for index in range(workers)
@@ -163,22 +164,28 @@ def _work(
     view: View,
     shape: Shape,
     seed: Sequence[int],
+    pairs: float,
     chunk: int,
     parent: int,
 ) -> None:
     from tokenizers import Tokenizer
 
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(saved))
-    for items in _chunks(tokenizer, view, shape, seed, chunk):
+    for items in _chunks(tokenizer, view, shape, seed, pairs, chunk):
         queue.put(items)
         if os.getppid() != parent:
             return
 
 
 def _chunks(
-    tokenizer: PreTrainedTokenizerFast, view: View, shape: Shape, seed: Sequence[int], chunk: int
+    tokenizer: PreTrainedTokenizerFast,
+    view: View,
+    shape: Shape,
+    seed: Sequence[int],
+    pairs: float,
+    chunk: int,
 ) -> Iterator[list[Encoded]]:
     rng = np.random.default_rng([*seed, 7])
-    stream = examples(seed, view)
+    stream = examples(seed, view, pairs=pairs)
     while True:
         yield [encode(next(stream), tokenizer, shape, rng) for _ in range(chunk)]

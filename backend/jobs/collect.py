@@ -26,6 +26,9 @@ from regiontext.labelstudio.config import LabelingConfig, parse_config
 
 __all__ = ["Collected", "collect", "process_event", "process_events"]
 
+_PAGE = 50
+_AT_ONCE = 8
+
 
 @dataclass
 class Collected:
@@ -132,26 +135,38 @@ async def _collect(keeper: Keeper, studio: Studio, id: int, progress: Notify) ->
     known = await asyncio.to_thread(keeper.known, id)
     seen: set[int] = set()
     total = await studio.count_tasks(id)
+    gate = asyncio.Semaphore(_AT_ONCE)
     done = 0
-    async for task in studio.tasks(id):
-        for annotation in task.get("annotations") or []:
-            number = int(annotation["id"])
-            if annotation.get("was_cancelled"):
-                continue
-            seen.add(number)
-            found.annotations += 1
-            if number in known and known[number] == parse_time(annotation.get("updated_at")):
-                continue
-            problem = await _keep_listed(keeper, annotation, task, id, config)
-            if problem is not None:
-                found.errors.append(problem)
-                progress(Progress(done, total, "reading annotations", problem))
-            elif number in known:
-                found.updated += 1
-            else:
-                found.created += 1
+
+    async def read(task: Mapping[str, Any]) -> None:
+        nonlocal done
+        async with gate:
+            for annotation in task.get("annotations") or []:
+                number = int(annotation["id"])
+                if annotation.get("was_cancelled"):
+                    continue
+                seen.add(number)
+                found.annotations += 1
+                if number in known and known[number] == parse_time(annotation.get("updated_at")):
+                    continue
+                problem = await _keep_listed(keeper, annotation, task, id, config)
+                if problem is not None:
+                    found.errors.append(problem)
+                    progress(Progress(done, total, "reading annotations", problem))
+                elif number in known:
+                    found.updated += 1
+                else:
+                    found.created += 1
         done += 1
         progress(Progress(done, total, "reading annotations"))
+
+    page: list[Mapping[str, Any]] = []
+    async for task in studio.tasks(id):
+        page.append(task)
+        if len(page) == _PAGE:
+            await asyncio.gather(*(read(task) for task in page))
+            page = []
+    await asyncio.gather(*(read(task) for task in page))
     gone = [number for number in known if number not in seen]
     gone = [number for number in gone if await _is_gone(studio, number)]
     await asyncio.to_thread(keeper.forget, gone)

@@ -18,7 +18,7 @@ from backend.images import Images
 from backend.jobs.outcomes import Seen, outcome_rows, parse_time
 from backend.label_studio import image_url
 from backend.settings import Settings
-from backend.store import AnnotationRow, ImageRow, OutcomeRow, Store
+from backend.store import AnnotationRow, ImageRow, OutcomeRow, Store, SuggestionRow
 from backend.store import queries as stored
 from regiontext.images import image_hash, load_image
 from regiontext.labelstudio.config import LabelingConfig
@@ -138,6 +138,9 @@ class Keeper:
             if known is not None and updated and known.updated_at and known.updated_at > updated:
                 return  # A webhook that was overtaken by a newer one.
             suggestions = stored.suggestions_of_task(session, task)
+            alone = _is_alone(session, task, id, annotator)
+            if not alone:
+                _take_back_discards(session, task, id)
             rows = outcome_rows(
                 annotation,
                 project=project,
@@ -145,7 +148,7 @@ class Keeper:
                 config=config,
                 suggestions=suggestions,
                 images=images,
-                alone=_is_alone(session, task, id, annotator),
+                alone=alone,
             )
             stored.upsert(
                 session,
@@ -173,6 +176,21 @@ def _is_alone(session: Session, task: int, annotation: int, annotator: int | Non
         AnnotationRow.task == task, AnnotationRow.id != annotation, AnnotationRow.deleted.is_(False)
     )
     return all(other == annotator for other in session.scalars(others))
+
+
+def _take_back_discards(session: Session, task: int, annotation: int) -> None:
+    """Other annotations of the task no longer discard what was drawn there: it may have been drawn for this one."""
+    drawn = select(SuggestionRow.id).where(
+        SuggestionRow.task == task, SuggestionRow.path == "interactive"
+    )
+    session.execute(
+        delete(OutcomeRow).where(
+            OutcomeRow.task == task,
+            OutcomeRow.annotation != annotation,
+            OutcomeRow.outcome == "discarded",
+            OutcomeRow.suggestion.in_(drawn),
+        )
+    )
 
 
 def _seen(row: ImageRow) -> Seen:

@@ -217,7 +217,11 @@ class _Job:
     async def _remove_outdated(
         self, task: int, predictions: list[dict[str, Any]], version: str
     ) -> None:
-        """Remove what the current prediction replaces, unless somebody works with it."""
+        """Remove what the current prediction replaces, unless somebody works with it.
+
+        Label Studio refuses an annotation whose prediction is gone (400), and forgets the prediction of one that it
+        has. An annotator who opened a task just before and changed nothing has no draft yet: they are told to reload.
+        """
         if not outdated(predictions, version=version, in_use=()):
             return
         if await self._studio.drafts(task):

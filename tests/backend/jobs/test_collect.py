@@ -252,12 +252,13 @@ def test_regions_of_another_annotator_are_not_discarded_by_this_one(
     studio: FakeLabelStudio, settings: Settings, store: Store, task: int
 ) -> None:
     suggest(store, task, "hers", "caption", "a car", path="interactive")
+    suggest(store, task, "his", "caption", "a bush", path="interactive")
     hers = studio.add_annotation(task, [box("hers"), caption("hers", "a car")], by=1)
     his = studio.add_annotation(task, [box("his"), caption("his", "a tree")], by=2)
     run(settings, hers["project"])
     assert outcomes(store) == {
         (hers["id"], "hers", "caption"): "accepted",
-        (his["id"], "his", "caption"): "added",
+        (his["id"], "his", "caption"): "edited",
     }
 
 

@@ -8,19 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
+from backend.app import create_app
+from backend.connect import connect
 from backend.jobs.collect import collect
 from backend.jobs.prelabel import Prelabelled, prelabel
 from backend.jobs.records import load_records
+from backend.jobs.runs import record_result, register
 from backend.settings import Settings
-from backend.store import Store, open_store
+from backend.store import OutcomeRow, Store, open_store
 from regiontext.labelstudio.results import read_results, text_of
-from tests.backend.jobs.fakes import CONFIG, FakeModelServer, picture, two_boxes
+from tests.backend.jobs.fakes import CONFIG, FakeModelServer, picture, serving, two_boxes
 from tests.label_studio_server import LabelStudioServer
 
 pytestmark = pytest.mark.label_studio
@@ -28,6 +33,7 @@ pytestmark = pytest.mark.label_studio
 PRELABEL = """
 import asyncio, sys
 from backend.jobs.prelabel import prelabel
+from backend.jobs.runs import record_result, register
 from backend.settings import Settings
 found = asyncio.run(prelabel(Settings(_env_file=None), int(sys.argv[1])))
 print(found)
@@ -213,3 +219,51 @@ def test_skipping_is_no_outcome(
     assert answer.json()["was_cancelled"]
     found = asyncio.run(collect(real_settings, real.project))
     assert (found.annotations, found.outcomes) == (0, {})
+
+
+def test_webhooks_and_the_version_after_a_promotion(
+    label_studio: LabelStudioServer, model_server: FakeModelServer, real_settings: Settings
+) -> None:
+    real = Real(label_studio, tasks=1)
+    (task,) = real.tasks
+    store = open_store(real_settings.database_url)
+    with serving(create_app(real_settings)) as url:
+        connect(real.http, real.project, url, secret=None)
+        first = run(real_settings, real.project)
+
+        def version() -> str:
+            (backend,) = real.get("/api/ml", project=real.project)
+            return str(backend["model_version"])
+
+        assert version() == first.model_version
+        made = real.annotate(task, real.ours(task)[0], r1="what it really is")
+
+        def outcomes() -> dict[tuple[str, str], str]:
+            with store.read() as session:
+                rows = session.scalars(
+                    select(OutcomeRow).where(OutcomeRow.annotation == made["id"])
+                )
+                return {(row.region, row.field): row.outcome for row in rows}
+
+        wait_until(lambda: len(outcomes()) == 5)
+        assert outcomes()["r1", "caption"] == "edited"
+        assert outcomes()["r2", "caption"] == "accepted"
+        real.http.delete(f"/api/annotations/{made['id']}/").raise_for_status()
+        wait_until(lambda: not outcomes())
+
+        model_server.adapters["tiny:0001"] = "/adapters/0001"
+        register(
+            store, "tiny:0001", base="tiny", adapter=Path("/adapters/0001"), run_dir=Path("/runs")
+        )
+        record_result(store, "tiny:0001", {}, promote=True)
+        assert version() == first.model_version.replace("@base+", "@0001+")
+        second = run(real_settings, real.project)
+        assert (second.renewed, second.model_version) == (1, version())
+    store.close()
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)

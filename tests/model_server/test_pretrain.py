@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import islice, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from model_server.architectures import tokenizer as tokens  # noqa: E402
 from model_server.architectures.tiny import Shape, build_model, build_processor  # noqa: E402
 from model_server.training import pretrain  # noqa: E402
 from model_server.training.card import write_card  # noqa: E402
-from model_server.training.evaluate import answer_closed, answer_open  # noqa: E402
+from model_server.training.evaluate import answer_closed, answer_open, evaluate  # noqa: E402
 from model_server.training.objective import (  # noqa: E402
     DenseHeads,
     collate,
@@ -192,3 +194,27 @@ def test_a_run_writes_a_model_folder_and_goes_on_where_it_was_stopped(tmp_path, 
     assert "| full caption, every word right | 0.500 |" in (out / "README.md").read_text()
     assert answer_closed(model, processor, example.images[0], closed) in closed.options
     assert len(answer_open(model, processor, opened)) == len(opened)
+
+
+BUNDLED = Path(pretrain.__file__).parents[1] / "checkpoints" / "regiontext-mini"
+
+
+def test_the_bundled_model_reads_the_world_as_its_card_says():
+    about = json.loads((BUNDLED / "regiontext.json").read_text())
+    assert about["view"] == bundled_view().to_dict()
+    assert (BUNDLED / "model.safetensors").stat().st_size < 12_000_000
+    figures = evaluate(BUNDLED, n=16)
+    assert figures["choice/material"] >= 0.7 and figures["choice/colour"] >= 0.7
+    assert figures["attribute/size"] >= 0.8 and figures["caption/words"] >= 0.7
+
+
+def test_the_bundled_model_scores_options_it_has_never_seen():
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    model = AutoModelForImageTextToText.from_pretrained(BUNDLED, dtype=torch.float32)
+    processor = AutoProcessor.from_pretrained(BUNDLED)
+    example = next(examples(5, bundled_view(), training=False, kinds=("choice",)))
+    turn = example.turns[0]
+    options = ("marble", "brand new", turn.answer)
+    asked = replace(turn, options=options)
+    assert answer_closed(model, processor, example.images[0], asked) == turn.answer

@@ -74,7 +74,7 @@ def _backend(settings: Settings) -> str:
 
 def _connection(settings: Settings, project: int) -> str:
     from backend import label_studio
-    from backend.connect import call
+    from backend.label_studio_call import call
 
     url = settings.reachable_url
     with label_studio.client(settings) as client:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
 
 from backend.cli.running import DEFAULT_DATA_DIR, DataDir, errors_in_one_line, output
+from backend.up.errors import UpError
 from backend.up.options import DEFAULT_TITLE, UpOptions
 
 __all__ = ["up"]
@@ -87,6 +89,8 @@ def up(
     Everything is kept in the data folder; the next start goes on from there.
     """
     with errors_in_one_line():
+        if os.name != "posix":
+            raise UpError("regiontext up runs on Linux and macOS; on Windows use WSL or Docker")
         from backend.up.run import up as run
 
         for option, url in (
@@ -96,6 +100,8 @@ def up(
         ):
             if url is not None and not url.startswith(("http://", "https://")):
                 raise typer.BadParameter(f"{url!r} does not start with http://", param_hint=option)
+        if ":" in host:
+            raise typer.BadParameter(f"{host!r} is no IPv4 address or name", param_hint="--host")
         options = UpOptions(
             data_dir=data_dir,
             host=host,

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from backend.connect import Refused, call
+from backend.label_studio_call import Refused, call
 from backend.up.errors import UpError
 from regiontext.images import image_hash
 from regiontext.labelstudio.config import LabelingConfig

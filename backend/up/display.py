@@ -102,7 +102,7 @@ class Display:
         """Mark what was under way as failed."""
         for step in self._steps.values():
             if step.state == "running":
-                self._end(step.name, "failed", "stopped")
+                self._end(step.name, "failed", "failed")
 
     def _end(self, name: str, state: State, note: str) -> None:
         step = self._steps[name]

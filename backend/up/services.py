@@ -21,6 +21,7 @@ from backend.up.ports import reachable_host
 from backend.up.supervisor import Service
 
 __all__ = [
+    "account_job",
     "backend_service",
     "label_studio_service",
     "model_argument",
@@ -131,6 +132,23 @@ def label_studio_service(
         ready_url=f"{options.own_label_studio_url}/health",
         limit_s=600,
         grace_s=5,
+    )
+
+
+def account_job(options: UpOptions, account: Account, environment: Mapping[str, str]) -> Service:
+    """Describe the job that makes the embedded Label Studio accept our token again.
+
+    A password that nobody was shown is set too: then no human can have chosen another.
+    """
+    own = dict(label_studio_service(options, account, environment).environment)
+    if not account.shown:
+        own["REGIONTEXT_SET_PASSWORD"] = "1"
+    return Service(
+        name="account",
+        command=(sys.executable, "-P", "-m", "backend.up.label_studio_account"),
+        environment=own,
+        log=options.data_dir / "logs" / "account.log",
+        limit_s=120,
     )
 
 

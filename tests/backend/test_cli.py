@@ -15,7 +15,7 @@ from backend.cli import app
 from backend.cli.running import progress_bar
 from backend.errors import SettingsError
 from backend.jobs.progress import Progress
-from backend.up.credentials import Connection, Credentials, load, save
+from backend.up.credentials import Connection, Credentials, save
 from backend.up.settings import find_project, find_settings, keep_credentials, read_settings
 
 COMMANDS = (
@@ -107,16 +107,6 @@ def test_an_existing_label_studio_needs_a_key() -> None:
     result = _run("up", "--label-studio-url", "http://127.0.0.1:1", "--model-url", "http://m/v1")
     assert result.exit_code == 1
     assert "--api-key" in result.output and result.output.count("\n") == 1
-
-
-def test_a_database_without_its_credentials_is_not_touched(tmp_path: Path) -> None:
-    folder = tmp_path / "data" / "label-studio"
-    folder.mkdir(parents=True)
-    (folder / "label_studio.sqlite3").write_bytes(b"")
-    result = _run("up", "--data-dir", "data", "--model-url", "http://m/v1")
-    assert result.exit_code == 1
-    assert "credentials.json" in result.output and result.output.count("\n") == 1
-    assert load(tmp_path / "data") is None
 
 
 def test_what_up_kept_is_used(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.connect import EVENTS, Refused, connect, describe_config
+from backend.connect import EVENTS, connect, describe_config
 from backend.errors import LabelStudioError
+from backend.label_studio_call import Refused
 from backend.security import WEBHOOK_SECRET_HEADER
 from backend.up.demo import template
 from regiontext.errors import ConfigError

@@ -124,6 +124,24 @@ def _state(url: str, token: str) -> dict[str, Any]:
         }
 
 
+def _logged_in(url: str, password: str) -> bool:
+    """Whether the login form takes the password; checks on the way that no page calls outside."""
+    with httpx.Client(base_url=url, follow_redirects=True) as browser:
+        page = browser.get("/user/login/").text
+        csrf = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+        assert csrf is not None
+        form = {"email": "annotator@regiontext.local", "password": password}
+        browser.post(
+            "/user/login/",
+            data=form | {"csrfmiddlewaretoken": csrf[1]},
+            headers={"Referer": f"{url}/user/login/"},
+        )
+        if browser.get("/api/current-user/whoami").status_code != 200:
+            return False
+        assert "sentry_dsn: null" in browser.get("/projects/").text
+        return True
+
+
 def test_start_stop_start_again_kill(tmp_path: Path, model_url: str) -> None:
     studio, backend = free_port(), free_port()
     data = tmp_path / "data"
@@ -148,16 +166,9 @@ def test_start_stop_start_again_kill(tmp_path: Path, model_url: str) -> None:
     assert entry["is_interactive"] and entry["state"] == "CO"
     (hook,) = before["webhooks"]
     assert hook["headers"] == {"X-Regiontext-Secret": kept["webhook_secret"]}
-    with httpx.Client(base_url=url, follow_redirects=True) as browser:
-        page = browser.get("/user/login/").text
-        csrf = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
-        assert csrf is not None
-        form = {"email": "annotator@regiontext.local", "password": password}
-        browser.post("/user/login/", data=form | {"csrfmiddlewaretoken": csrf[1]},
-                     headers={"Referer": f"{url}/user/login/"})  # fmt: skip
-        assert browser.get("/api/current-user/whoami").status_code == 200
-        assert browser.get("/heidi-tips").status_code == 404
-        assert "sentry_dsn: null" in browser.get("/projects/").text
+    assert _logged_in(url, password)
+    assert not _logged_in(url, "wrong")
+    assert httpx.get(f"{url}/heidi-tips").status_code == 404
 
     busy = Up(tmp_path / "other", *arguments)
     assert busy.process.wait(60) == 1
@@ -185,8 +196,16 @@ def test_start_stop_start_again_kill(tmp_path: Path, model_url: str) -> None:
     second.process.wait()
     assert _gone(family, 15)
 
+    # Lost keys are made anew, and what Label Studio holds is found again.
+    kept_file.unlink()
     third = Up(data, *arguments)
     third.until_ready()
+    renewed = json.loads(kept_file.read_text())["account"]
+    assert renewed["password"] in third.text and renewed["token"] != token
+    found = _state(url, renewed["token"])
+    assert (found["project"], found["tasks"]) == (before["project"], before["tasks"])
+    assert _logged_in(url, renewed["password"])
+    assert not _logged_in(url, password)
     family = third.family()
     (child,) = [p for p in family if "serve" in p.cmdline()]
     child.kill()

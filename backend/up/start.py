@@ -8,7 +8,7 @@ its module.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import httpx
 from pydantic import SecretStr
@@ -46,6 +46,7 @@ class Start:
     environment: dict[str, str]
     supervisor: Supervisor
     display: Display
+    loading: dict[str, Child] = field(default_factory=dict)
 
     def run(self) -> Credentials:
         """Start everything and return the credentials with the connection filled in."""
@@ -84,6 +85,7 @@ class Start:
                     self.options, self.credentials.account, self.environment
                 )
             )
+            self.loading[LABEL_STUDIO] = child
             self.display.begin(
                 LABEL_STUDIO,
                 "making its database (first start only)" if first else "starting",
@@ -117,6 +119,7 @@ class Start:
 
     def _begin_model(self) -> Child:
         child = self.supervisor.start(services.model_service(self.options, self.environment))
+        self.loading[MODEL] = child
         self.display.begin(MODEL, "loading")
         return child
 
@@ -175,6 +178,7 @@ class Start:
                 self.options, self.credentials, self._basic_auth(), self.environment
             )
         )
+        self.loading[BACKEND] = child
         self.display.begin(BACKEND)
         self._wait(BACKEND, child)
 
@@ -196,9 +200,17 @@ class Start:
         self.display.done(CONNECTION, said)
 
     def _wait(self, name: str, child: Child) -> None:
+        """Wait for one service; others that become ready meanwhile are shown so at once."""
         for _ in self.supervisor.until_ready(child):
-            pass
-        self.display.done(name, f"{child.service.ready_url.rsplit('/', 1)[0]}")
+            for other, service in tuple(self.loading.items()):
+                if other != name and self.supervisor.is_ready(service):
+                    self._show_ready(other)
+        self._show_ready(name)
+
+    def _show_ready(self, name: str) -> None:
+        child = self.loading.pop(name, None)
+        if child is not None:
+            self.display.done(name, child.service.ready_url.rsplit("/", 1)[0])
 
     def _remember(self, connection: Connection) -> None:
         self.credentials = self.credentials.with_connection(connection)

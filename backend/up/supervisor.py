@@ -167,6 +167,11 @@ class Supervisor:
                 yield
                 time.sleep(_POLL_S)
 
+    def is_ready(self, child: Child) -> bool:
+        """Whether `child` answers now."""
+        with httpx.Client(timeout=0.5, trust_env=False) as client:
+            return child.alive() and _answers(client, child.service.ready_url)
+
     def hurry(self) -> None:
         """Let a running `stop` kill at once instead of waiting."""
         self._hurry = True

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,21 @@ def model_url() -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/v1"
         server.shutdown()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Up]]:
+    """Starts `regiontext up`; whatever still runs when the test ends is stopped."""
+    runs: list[Up] = []
+
+    def begin(data_dir: Path, *arguments: str) -> Up:
+        runs.append(Up(data_dir, *arguments))
+        return runs[-1]
+
+    yield begin
+    for run in runs:
+        if run.process.poll() is None:
+            run.stop(signal.SIGTERM)
 
 
 class Up:
@@ -142,7 +157,9 @@ def _logged_in(url: str, password: str) -> bool:
         return True
 
 
-def test_start_stop_start_again_kill(tmp_path: Path, model_url: str) -> None:
+def test_start_stop_start_again_kill(
+    tmp_path: Path, model_url: str, start: Callable[..., Up]
+) -> None:
     studio, backend = free_port(), free_port()
     data = tmp_path / "data"
     arguments = (
@@ -151,7 +168,7 @@ def test_start_stop_start_again_kill(tmp_path: Path, model_url: str) -> None:
     )
     url = f"http://127.0.0.1:{studio}"
 
-    first = Up(data, *arguments)
+    first = start(data, *arguments)
     first.until_ready()
     kept_file = data / "credentials.json"
     assert stat.S_IMODE(kept_file.stat().st_mode) == 0o600
@@ -170,11 +187,11 @@ def test_start_stop_start_again_kill(tmp_path: Path, model_url: str) -> None:
     assert not _logged_in(url, "wrong")
     assert httpx.get(f"{url}/heidi-tips").status_code == 404
 
-    busy = Up(tmp_path / "other", *arguments)
+    busy = start(tmp_path / "other", *arguments)
     assert busy.process.wait(60) == 1
     assert busy.text.count("\n") == 1
     assert f"port {studio}" in busy.text and "--label-studio-port" in busy.text
-    twice = Up(data, *arguments)
+    twice = start(data, *arguments)
     assert twice.process.wait(60) == 1
     assert "already runs" in twice.text and twice.text.count("\n") == 1
 
@@ -183,7 +200,7 @@ def test_start_stop_start_again_kill(tmp_path: Path, model_url: str) -> None:
     assert _gone(family, 1)
     assert first.text.index("stopping backend") < first.text.index("stopping Label Studio")
 
-    second = Up(data, *arguments)
+    second = start(data, *arguments)
     second.until_ready()
     assert password not in second.text
     after = _state(url, token)
@@ -198,7 +215,7 @@ def test_start_stop_start_again_kill(tmp_path: Path, model_url: str) -> None:
 
     # Lost keys are made anew, and what Label Studio holds is found again.
     kept_file.unlink()
-    third = Up(data, *arguments)
+    third = start(data, *arguments)
     third.until_ready()
     renewed = json.loads(kept_file.read_text())["account"]
     assert renewed["password"] in third.text and renewed["token"] != token
@@ -215,14 +232,14 @@ def test_start_stop_start_again_kill(tmp_path: Path, model_url: str) -> None:
 
 
 def test_an_existing_label_studio_is_used_and_left_running(
-    label_studio: Any, tmp_path: Path, model_url: str
+    label_studio: Any, tmp_path: Path, model_url: str, start: Callable[..., Up]
 ) -> None:
     backend = free_port()
     arguments = (
         *("--label-studio-url", label_studio.url, "--api-key", label_studio.token),
         *("--model-url", model_url, "--no-browser"),
     )
-    first = Up(tmp_path / "data", *arguments, "--port", str(backend))
+    first = start(tmp_path / "data", *arguments, "--port", str(backend))
     first.until_ready()
     before = _state(label_studio.url, label_studio.token)
     assert len(before["tasks"]) == 12 and len(before["boxes"]) == 4
@@ -233,7 +250,7 @@ def test_an_existing_label_studio_is_used_and_left_running(
 
     # The key is remembered, the backend moves to another port, and nothing is made twice.
     moved = free_port()
-    second = Up(tmp_path / "data", *arguments[:2], *arguments[4:], "--port", str(moved))
+    second = start(tmp_path / "data", *arguments[:2], *arguments[4:], "--port", str(moved))
     second.until_ready()
     after = _state(label_studio.url, label_studio.token)
     assert second.stop(signal.SIGTERM) == 0

@@ -84,7 +84,7 @@ def _wait_for_outcome(stack: Stack, task: int, field: str, seconds: float = 15) 
     store = open_store(f"sqlite:///{stack.data_dir / 'regiontext.db'}")
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        with store.session() as session:
+        with store.read() as session:
             rows = session.scalars(
                 select(OutcomeRow).where(OutcomeRow.task == task, OutcomeRow.field == field)
             ).all()

@@ -3,6 +3,8 @@
 SQLite runs in WAL mode. Its driver's own idea of transactions is switched off: it would open them
 late and commit DDL half-way, so BEGIN is said here, and a transaction that may write takes the
 write lock at once (a reader that turns writer in the middle fails at once instead of waiting).
+PostgreSQL is made to do the same by an advisory lock: what is read before writing ("is this image
+known?") then holds until the commit, whichever the database. Writing transactions are short.
 Knows nothing of the tables' meaning.
 """
 
@@ -29,8 +31,8 @@ __all__ = ["Store", "open_store"]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_MS = 10_000
-# Any constant: the key under which PostgreSQL serialises processes that upgrade at the same time.
-_UPGRADE_LOCK = 0x7265_6769
+# Any constant: the key under which PostgreSQL lets one transaction at a time write or upgrade.
+_WRITE_LOCK = 0x7265_6769
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,12 @@ class Store:
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
-        """A transaction that may write: committed at the end of the block, rolled back if it
-        raises.
+        """A transaction that may write, one at a time: committed at the end of the block, rolled
+        back if it raises.
         """
         writer = self.engine.execution_options(regiontext_write=True)
         with Session(writer, expire_on_commit=False) as session, session.begin():
+            _lock(session.connection())
             yield session
 
     @contextmanager
@@ -71,11 +74,14 @@ def open_store(url: str) -> Store:
         engine = _engine(url)
         with engine.execution_options(regiontext_write=True).begin() as connection:
             _upgrade(connection)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
+        # ValueError: the port is no number, of which a password with an unquoted ":" or "/" makes a part.
+        why = str(error) if isinstance(error, ArgumentError) else "its port is no number"
         raise StoreError(
-            f"REGIONTEXT_DATABASE_URL is no SQLAlchemy URL: {error}. Examples: "
-            "sqlite:///data/regiontext.db, postgresql+psycopg://user:password@host/regiontext"
-        ) from error
+            f"REGIONTEXT_DATABASE_URL is no SQLAlchemy URL: {why}. Examples: "
+            "sqlite:///data/regiontext.db, postgresql+psycopg://user:password@host/regiontext "
+            "(signs like : / @ in a password are written %3A %2F %40)"
+        ) from None
     except (SQLAlchemyError, OSError, ImportError) as error:
         shown = make_url(url).render_as_string(hide_password=True)
         raise StoreError(f"cannot open the database {shown}: {error}") from error
@@ -85,13 +91,14 @@ def open_store(url: str) -> Store:
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
+        return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
     options: dict[str, Any] = {"connect_args": {"check_same_thread": False}}
     if parsed.database in (None, "", ":memory:"):
         options["poolclass"] = StaticPool
     else:
         Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, **options)
+    # What is written (webhooks, people's texts) has no place in an error message or a log.
+    engine = create_engine(parsed, hide_parameters=True, **options)
     event.listen(engine, "connect", _on_sqlite_connect)
     event.listen(engine, "begin", _on_sqlite_begin)
     return engine
@@ -115,9 +122,13 @@ def _on_sqlite_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _upgrade(connection: Connection) -> None:
+def _lock(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITE_LOCK})
+
+
+def _upgrade(connection: Connection) -> None:
+    _lock(connection)
     config = Config()
     config.set_main_option("script_location", MIGRATIONS.as_posix().replace("%", "%%"))
     config.attributes["connection"] = connection

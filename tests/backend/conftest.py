@@ -15,7 +15,15 @@ from backend.app import create_app
 from backend.protocol import Backend
 from backend.settings import Settings
 from backend.store import Store
+from tests.backend.database import empty_database
 from tests.backend.stubs import StubHost, StubModel
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> Iterator[str]:
+    """An empty database: SQLite, or the PostgreSQL of REGIONTEXT_TEST_DATABASE_URL."""
+    with empty_database(tmp_path) as url:
+        yield url
 
 
 @dataclass
@@ -50,7 +58,7 @@ SetStage = Callable[..., Stage]
 
 
 @pytest.fixture
-def set_stage(tmp_path: Path) -> Iterator[SetStage]:
+def set_stage(tmp_path: Path, database_url: str) -> Iterator[SetStage]:
     """`set_stage(stub=…, host=…, **settings)` starts a backend; nothing is held back unless a test asks for it."""
     with ExitStack() as stack:
 
@@ -67,7 +75,7 @@ def set_stage(tmp_path: Path) -> Iterator[SetStage]:
                 "label_studio_api_key": host.token,
                 "model_url": "http://model:9200/v1",
                 "data_dir": tmp_path / "data",
-                "database_url": f"sqlite:///{tmp_path}/data/regiontext.db",
+                "database_url": database_url,
                 "holdout": 0.0,
                 "control": 0.0,
                 "_env_file": None,

@@ -7,7 +7,6 @@ import copy
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -214,9 +213,9 @@ def test_a_hundred_webhooks_take_less_than_a_tenth_of_a_second_each(
 
 
 def test_events_left_behind_are_worked_off_by_the_next_process(
-    set_stage: SetStage, payload: Payload, tmp_path: Path
+    set_stage: SetStage, payload: Payload, database_url: str
 ) -> None:
-    store = open_store(f"sqlite:///{tmp_path}/data/regiontext.db")
+    store = open_store(database_url)
     keep_event(store, payload("webhook_ANNOTATION_CREATED"))
     store.close()
     seen: list[str] = []

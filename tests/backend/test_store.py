@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,13 +19,22 @@ from backend.store import queries as stored
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/new/folder/regiontext.db"
+def url(database_url: str) -> str:
+    return database_url
 
 
 @pytest.fixture
-def store(url: str) -> Store:
-    return open_store(url)
+def store(url: str) -> Iterator[Store]:
+    opened = open_store(url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(f"sqlite:///{tmp_path}/new/folder/regiontext.db")
+    yield opened
+    opened.close()
 
 
 def image(hash: str = "a", arm: str = "assist", task: int = 1) -> ImageRow:
@@ -72,8 +81,8 @@ def test_opening_again_keeps_everything(store: Store, url: str) -> None:
         assert session.get(ImageRow, "a") is not None
 
 
-def test_sqlite_writes_ahead_and_checks_keys(store: Store) -> None:
-    with store.engine.connect() as connection:
+def test_sqlite_writes_ahead_and_checks_keys(sqlite_store: Store) -> None:
+    with sqlite_store.engine.connect() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
 
@@ -132,20 +141,71 @@ def test_writers_wait_for_each_other(store: Store) -> None:
         assert row is not None and row.metrics == {"n": 80}
 
 
-def test_a_database_of_a_newer_version_is_left_alone(
-    store: Store, url: str, tmp_path: Path
-) -> None:
+def at_once(work: Callable[[int], object], number: int = 8) -> list[BaseException]:
+    """What `work(0)` … `work(number - 1)` raise when they begin in the same instant."""
+    faults: list[BaseException] = []
+    start = threading.Barrier(number)
+
+    def run(which: int) -> None:
+        start.wait()
+        try:
+            work(which)
+        except BaseException as fault:
+            faults.append(fault)
+
+    threads = [threading.Thread(target=run, args=(which,)) for which in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return faults
+
+
+def test_a_new_image_may_be_seen_by_several_at_once(store: Store) -> None:
+    """Two boxes drawn quickly on a new image are two requests that see it for the first time."""
+    for n in range(10):
+
+        def see(which: int, hash: str = f"{n}") -> None:
+            with store.begin() as session:
+                stored.record_image(session, image(hash, task=which))
+
+        assert at_once(see) == []
+    with store.read() as session:
+        assert stored.count(session, ImageRow) == 10
+
+
+def test_announcements_may_be_replaced_by_several_at_once(store: Store) -> None:
+    def replace(which: int) -> None:
+        with store.begin() as session:
+            stored.replace_served_models(session, [{"id": "a", "by": which}, {"id": "b"}])
+
+    assert at_once(replace) == []
+    with store.read() as session:
+        assert [m["id"] for m in stored.served_models(session)] == ["a", "b"]
+
+
+def test_a_database_of_a_newer_version_is_left_alone(store: Store, url: str) -> None:
+    with store.begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     store.close()
-    with sqlite3.connect(tmp_path / "new/folder/regiontext.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreError, match="newer"):
         open_store(url)
 
 
-@pytest.mark.parametrize("wrong", ["nonsense", "nodb://x", "sqlite:////proc/nowhere/x.db"])
+@pytest.mark.parametrize(
+    "wrong",
+    ["nonsense", "nodb://x", "sqlite:////proc/nowhere/x.db", "postgresql://u@host:se:cret@x/db"],
+)
 def test_a_url_that_cannot_be_opened(wrong: str) -> None:
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError) as caught:
         open_store(wrong)
+    assert "cret" not in str(caught.value)
+
+
+def test_what_is_written_is_not_in_an_error(store: Store) -> None:
+    with pytest.raises(IntegrityError) as caught, store.begin() as session:
+        stored.add_suggestions(session, [suggestion("s1", prompt="a private text")])
+    assert "private" not in str(caught.value)
 
 
 def test_times_come_back_in_utc_and_naive_ones_are_refused(store: Store) -> None:

@@ -27,12 +27,15 @@ def model_server() -> Iterator[FakeModelServer]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, studio: FakeLabelStudio, model_server: FakeModelServer) -> Settings:
+def settings(
+    tmp_path: Path, database_url: str, studio: FakeLabelStudio, model_server: FakeModelServer
+) -> Settings:
     return Settings(
         label_studio_url=studio.url,
         label_studio_api_key=KEY,
         model_url=model_server.url,
         data_dir=tmp_path / "regiontext-data",
+        database_url=database_url,
         holdout=0,
         control=0,
         _env_file=None,

@@ -56,7 +56,8 @@ async def train(
             async for line in process.stdout:
                 file.write(line)
                 file.flush()
-                _tell(line, step)
+                if (said := _progress(line)) is not None:
+                    step(*said)
             status = await process.wait()
         finally:
             if process.returncode is None:
@@ -68,15 +69,17 @@ async def train(
         raise JobError(f"training ended without an adapter at {out}; see {log}")
 
 
-def _tell(line: bytes, step: Step) -> None:
-    """Pass a progress line on; any other line is only for the log."""
+def _progress(line: str | bytes) -> tuple[int, int, float] | None:
+    """Step, of how many, and loss; None for a line that is only for the log."""
     try:
         said = json.loads(line)
-        step(int(said["step"]), int(said["of"]), float(said["loss"]))
+        return int(said["step"]), int(said["of"]), float(said["loss"])
     except (ValueError, KeyError, TypeError):
-        return
+        return None
 
 
 def _last_words(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it said nothing"
+    """The last line that is no progress: that of an error overtakes the last progress, which comes through us."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    words = [line for line in lines if line and _progress(line) is None]
+    return words[-1][:300] if words else "it said nothing"

@@ -13,6 +13,7 @@ from backend.jobs.errors import JobError, NotEnough
 from backend.jobs.finetune import finetune
 from backend.jobs.finetune_report import FinetuneOptions, FinetuneReport
 from backend.jobs.progress import Progress
+from backend.jobs.trainer import train
 from backend.serving import served
 from backend.settings import Settings
 from backend.store import ModelVersionRow, Store
@@ -237,3 +238,33 @@ def test_accepted_texts_guard_when_holdout_is_large_enough(
 def test_options_that_make_no_sense() -> None:
     with pytest.raises(JobError, match="renders"):
         FinetuneOptions(renders=0)
+
+
+def test_progress_that_is_overtaken_by_an_error_is_not_its_reason(tmp_path: Path) -> None:
+    script = tmp_path / "late_progress.py"
+    # The error goes straight to the log; progress passes through this process and may come after it.
+    script.write_text(
+        "import json, sys\n"
+        "print('finetune: out of memory', file=sys.stderr, flush=True)\n"
+        "print(json.dumps({'step': 1, 'of': 2, 'loss': 0.5}), flush=True)\n"
+        "sys.exit(3)\n"
+    )
+    seen: list[tuple[int, int, float]] = []
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(JobError, match=r"status 3\): finetune: out of memory"),
+    ):
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        asyncio.run(
+            train(
+                "base",
+                tmp_path,
+                tmp_path / "adapter",
+                tmp_path / "train.log",
+                options={},
+                threads=1,
+                step=lambda step, of, loss: seen.append((step, of, loss)),
+                module="late_progress",
+            )
+        )
+    assert seen == [(1, 2, 0.5)]

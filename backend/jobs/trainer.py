@@ -18,6 +18,9 @@ __all__ = ["MODULE", "Step", "train"]
 
 MODULE = "model_server.training.finetune"
 
+# Progress bars of libraries are one line, drawn over and over.
+_LONGEST_LINE = 2**24
+
 Step = Callable[[int, int, float], None]
 
 
@@ -48,7 +51,9 @@ async def train(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=file,
+            # One pipe for both, or an error would stand in the log before what was said ahead of it.
+            stderr=asyncio.subprocess.STDOUT,
+            limit=_LONGEST_LINE,
             env=environment,
         )
         assert process.stdout is not None
@@ -79,7 +84,7 @@ def _progress(line: str | bytes) -> tuple[int, int, float] | None:
 
 
 def _last_words(log: Path) -> str:
-    """The last line that is no progress: that of an error overtakes the last progress, which comes through us."""
+    """The last line that is no progress: an error may be told before the last step is."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
     words = [line for line in lines if line and _progress(line) is None]
     return words[-1][:300] if words else "it said nothing"

@@ -240,9 +240,8 @@ def test_options_that_make_no_sense() -> None:
         FinetuneOptions(renders=0)
 
 
-def test_progress_that_is_overtaken_by_an_error_is_not_its_reason(tmp_path: Path) -> None:
+def test_progress_after_an_error_is_not_its_reason(tmp_path: Path) -> None:
     script = tmp_path / "late_progress.py"
-    # The error goes straight to the log; progress passes through this process and may come after it.
     script.write_text(
         "import json, sys\n"
         "print('finetune: out of memory', file=sys.stderr, flush=True)\n"

@@ -166,10 +166,12 @@ class _Job:
             self.summary.model_version = version
             await self._remove_outdated(id, predictions, version)
             return "current"
-        source = await self._source(task)
-        if source is None:
+        found = await self._source(task)
+        if found is None:
             return "without_regions"
-        alone = {**task, "annotations": [], "drafts": [], "predictions": [source]}
+        kind, source = found
+        # As what it is: of our own predictions only the regions are taken, of people's work everything.
+        alone = {**task, "annotations": [], "drafts": [], "predictions": [], kind: [source]}
         made = await build_prediction(
             self._assistant, project=self._project.id, task=alone, config=self._config
         )
@@ -178,7 +180,7 @@ class _Job:
             result, score, version = made.result, made.score, made.model_version
         else:
             state = "complete" if await self._is_assisted(task) else "unassisted"
-            if source not in predictions or is_our_version(source.get("model_version")):
+            if kind != "predictions" or is_our_version(source.get("model_version")):
                 return state
             result, score = list(source["result"]), None
         # Another run, or Label Studio itself, may have been here while the model answered.
@@ -197,13 +199,15 @@ class _Job:
     async def _version(self) -> str:
         return (await current_model(self._assistant)).version(self._config)
 
-    async def _source(self, task: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        found = source_of(task.get("predictions") or [])
-        if found is None:
-            found = source_of([], await self._studio.drafts(int(task["id"])))
-        if found is None and self._include_annotated:
-            found = source_of([], [], task.get("annotations") or [])
-        return found
+    async def _source(self, task: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+        """Whose regions are to be filled: the key under which a task holds it, and the holder itself."""
+        if found := source_of(task.get("predictions") or []):
+            return "predictions", found
+        if found := source_of([], await self._studio.drafts(int(task["id"]))):
+            return "drafts", found
+        submitted = task.get("annotations") or [] if self._include_annotated else []
+        found = source_of([], [], submitted)
+        return ("annotations", found) if found else None
 
     async def _is_assisted(self, task: Mapping[str, Any]) -> bool:
         """Whether the task's (first) image is in the assist arm."""

@@ -228,6 +228,33 @@ def test_drafts_and_annotations_as_sources(
     assert list(read_results(prediction["result"]).shapes) == ["a1"]
 
 
+@pytest.mark.parametrize("kind", ["draft", "annotation"])
+def test_what_people_made_of_our_answers_stays(
+    studio: FakeLabelStudio, settings: Settings, project: int, kind: str
+) -> None:
+    """A region that was filled while it was drawn names our suggestion on all its results, also once corrected."""
+    ours_in_it = {"meta": {"regiontext": {"suggestion": "s1"}, "regiontext_seen": 1}}
+    arrow = {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"}
+    made = [
+        box("a", **ours_in_it),
+        caption("a", "corrected by a person", **ours_in_it),
+        box("b", second=True),
+        arrow | {"labels": ["holds"]},
+    ]
+    task = studio.add_task(project, picture(1))
+    if kind == "draft":
+        studio.add_draft(task, made)
+    else:
+        studio.add_annotation(task, made)
+    assert run(settings, project, include_annotated=kind == "annotation").created == 1
+    (prediction,) = ours(studio, task)
+    read = read_results(prediction["result"])
+    assert list(read.shapes) == ["a", "b"]
+    assert text_of(read.fields["a"]["caption"]) == ("corrected by a person",)
+    assert text_of(read.fields["b"]["caption"])
+    assert [arrow["labels"] for arrow in read.relations] == [["holds"]]
+
+
 def test_a_failing_task_is_told_and_the_rest_goes_on(
     studio: FakeLabelStudio, settings: Settings, project: int
 ) -> None:

@@ -16,13 +16,14 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from backend.arms import draw_into_arm
 from backend.cache import BoundedCache
 from backend.errors import BackendError, ModelError, ModelUnavailable, UnknownModel
 from backend.images import Images
 from backend.model_client import Answer, ModelClient, data_url
 from backend.serving import Served, refresh, served
 from backend.settings import Settings
-from backend.store import ImageRow, Store, SuggestionRow
+from backend.store import Store, SuggestionRow
 from backend.store import queries as stored
 from regiontext.errors import RegiontextError
 from regiontext.images import image_hash, load_image
@@ -30,7 +31,6 @@ from regiontext.labelstudio.config import LabelingConfig
 from regiontext.marks.view import Rendered, render
 from regiontext.questions.prompt import prompt
 from regiontext.questions.question import Question
-from regiontext.records.arm import arm_of
 from regiontext.region import Region
 
 __all__ = [
@@ -140,22 +140,15 @@ async def look_at(
 
 
 def _look_at(assistant: Assistant, data: bytes, project: int | None, task: int | None) -> Picture:
-    settings = assistant.settings
     digest = image_hash(data)
     image = assistant.decoded.get(digest)
     if image is None:
         image = load_image(data)
         assistant.decoded.put(digest, image, image.width * image.height * 3)
-    arm = arm_of(digest, holdout=settings.holdout, control=settings.control, salt=settings.arm_salt)
-    with assistant.store.read() as session:
-        known = session.get(ImageRow, digest)
-        if known is not None and (known.arm == arm or known.arm == "assist"):
-            return Picture(image, digest, known.arm)
-    row = ImageRow(
-        hash=digest, task=task, project=project, width=image.width, height=image.height, arm=arm
+    row = draw_into_arm(
+        assistant.settings, assistant.store, digest, image.size, project=project, task=task
     )
-    with assistant.store.begin() as session:
-        return Picture(image, digest, stored.record_image(session, row).arm)
+    return Picture(image, digest, row.arm)
 
 
 async def suggest(

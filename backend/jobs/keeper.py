@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from backend.arms import draw_into_arm
 from backend.images import Images
 from backend.jobs.outcomes import Seen, outcome_rows, parse_time
 from backend.label_studio import image_url
@@ -22,8 +23,8 @@ from backend.store import AnnotationRow, ImageRow, OutcomeRow, Store, Suggestion
 from backend.store import queries as stored
 from regiontext.images import image_hash, load_image
 from regiontext.labelstudio.config import LabelingConfig
-from regiontext.labelstudio.results import read_results
-from regiontext.records.arm import Arm, arm_of
+from regiontext.labelstudio.results import decode_regions, read_results
+from regiontext.records.arm import Arm
 
 __all__ = ["Keeper"]
 
@@ -109,16 +110,12 @@ class Keeper:
             return _seen(row) if row is not None else None
 
     def _record_image(self, data: bytes, project: int, task: int) -> Seen:
-        image, digest = load_image(data), image_hash(data)
-        settings = self._settings
-        arm = arm_of(
-            digest, holdout=settings.holdout, control=settings.control, salt=settings.arm_salt
+        size = load_image(data).size
+        return _seen(
+            draw_into_arm(
+                self._settings, self._store, image_hash(data), size, project=project, task=task
+            )
         )
-        row = ImageRow(
-            hash=digest, task=task, project=project, width=image.width, height=image.height, arm=arm
-        )
-        with self._store.begin() as session:
-            return _seen(stored.record_image(session, row))
 
     def _write(
         self,
@@ -133,6 +130,8 @@ class Keeper:
         author = annotation.get("completed_by")
         annotator = author.get("id") if isinstance(author, Mapping) else author
         updated = parse_time(annotation.get("updated_at"))
+        # Before the transaction: painted regions take their time, and webhooks and suggestions wait for it to end.
+        regions, _ = decode_regions(annotation.get("result") or [])
         with self._store.begin() as session:
             known = session.get(AnnotationRow, id)
             if known is not None and updated and known.updated_at and known.updated_at > updated:
@@ -147,6 +146,7 @@ class Keeper:
                 task=task,
                 config=config,
                 suggestions=suggestions,
+                regions=regions,
                 images=images,
                 alone=alone,
             )

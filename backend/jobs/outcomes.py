@@ -13,7 +13,7 @@ from typing import Any
 from backend.fill import META
 from backend.store import OutcomeRow, SuggestionRow
 from regiontext.labelstudio.config import LabelingConfig
-from regiontext.labelstudio.results import Results, decode_regions, read_results
+from regiontext.labelstudio.results import Results, read_results
 from regiontext.questions.question import Question
 from regiontext.questions.templates import (
     NO_RELATION,
@@ -100,17 +100,18 @@ def outcome_rows(
     task: int,
     config: LabelingConfig,
     suggestions: Sequence[SuggestionRow],
+    regions: Mapping[str, Region],
     images: Mapping[int, Seen],
     alone: bool = True,
 ) -> list[OutcomeRow]:
     """The outcomes of one annotation, one row per field of a region or ordered pair.
 
-    `annotation` is Label Studio's own object, `suggestions` everything ever suggested for its task, `images` the
-    image behind each item index that its regions are on (regions of other images are left out), `alone` whether no
-    other annotator worked on the task. Texts are compared with the latest suggestion that existed when the annotation
-    was last changed, or the one that the field itself names. Sentences about relations in a whole-image text are free
-    prose about no certain pair, and yield no row. Nothing is ever suggested outside the assist arm, so whatever is
-    written there is `added`.
+    `annotation` is Label Studio's own object, `suggestions` everything ever suggested for its task, `regions` its
+    shapes by id as far as they can be decoded, `images` the image behind each item index that its regions are on
+    (regions of other images are left out), `alone` whether no other annotator worked on the task. Texts are compared
+    with the latest suggestion that existed when the annotation was last changed, or the one that the field itself
+    names. Sentences about relations in a whole-image text are free prose about no certain pair, and yield no row.
+    Nothing is ever suggested outside the assist arm, so whatever is written there is `added`.
     """
     results = annotation.get("result") or []
     updated = parse_time(annotation.get("updated_at"))
@@ -118,7 +119,6 @@ def outcome_rows(
     shapes = read.shapes
     latest = latest_suggestions(suggestions, updated) | _named(suggestions, read)
     latest = _shown(latest, shapes, annotation, alone=alone)
-    regions, _ = decode_regions(results)
     items = {id: int(shape.get("item_index") or 0) for id, shape in shapes.items()}
     author = annotation.get("completed_by")
     annotator = author.get("id") if isinstance(author, Mapping) else author
@@ -142,7 +142,7 @@ def outcome_rows(
         question = _question(item, offered, config, regions)
         if question is None:
             continue
-        known = [regions[end] for end in ends if end in regions]
+        known = [regions[end] for end in ends if end is not None and end in regions]
         rows.append(
             OutcomeRow(
                 annotation=int(annotation["id"]),

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy.exc import DataError
+
 from backend.errors import BackendError, LabelStudioError
 from backend.images import Images
 from backend.jobs.keeper import Keeper
@@ -194,6 +196,9 @@ async def _keep_listed(
         )
     except (BackendError, RegiontextError) as fault:
         return f"annotation {annotation['id']} of task {task['id']}: {fault}"
+    except (KeyError, TypeError, ValueError, DataError) as fault:
+        # Imported annotations hold whatever somebody wrote into a file.
+        return f"annotation {annotation['id']} of task {task['id']} makes no sense: {fault!r}"
     return None
 
 

@@ -33,7 +33,6 @@ __all__ = [
     "PARAPHRASES",
     "RELATIONS",
     "WORDINGS",
-    "asked_question",
     "candidate_pairs",
     "field_question",
     "labelled_relation_options",
@@ -99,17 +98,6 @@ def region_questions(config: LabelingConfig, region: Region) -> list[Question]:
         for field in config.fields
         if not field.for_labels or set(field.for_labels) & set(region.labels)
     ]
-
-
-def asked_question(field: Field, text: str, region: Region) -> Question:
-    """What an annotator asked in their own words, about `region`, to be answered in `field`."""
-    return Question(
-        field=field.name,
-        kind="closed" if field.options else "open",
-        wording=with_mark(text),
-        options=field.options,
-        region_ids=(region.id,),
-    )
 
 
 def pair_questions(

@@ -6,7 +6,6 @@ from regiontext.labelstudio.config import LabelingConfig, parse_config
 from regiontext.questions.templates import (
     NO_RELATION,
     RELATIONS,
-    asked_question,
     candidate_pairs,
     labelled_relation_options,
     pair_questions,
@@ -88,14 +87,6 @@ def test_fields_shown_for_other_labels_are_not_asked() -> None:
     asked = [q.field for q in region_questions(tags, region("a", 0, "Dog"))]
     assert asked == ["caption", "breed"]
     assert [q.field for q in region_questions(tags, region("a", 0, "Person"))] == ["caption"]
-
-
-def test_an_annotators_own_words_become_a_question() -> None:
-    tags = config(text("caption"), choices("size", "large", "small"))
-    caption, size = tags.fields
-    own = asked_question(caption, "What breed is this?", region("a", 0))
-    assert (own.kind, own.wording) == ("open", "What breed is this {mark}?")
-    assert asked_question(size, "How big?", region("a", 0)).options == ("large", "small")
 
 
 RELATED = (

@@ -14,8 +14,9 @@ from fastapi.responses import JSONResponse
 
 from backend.assistant import Assistant
 from backend.errors import BackendError
-from backend.events import EventProcessor, EventWorker, load_processor
+from backend.events import EventProcessor, EventWorker
 from backend.images import Images
+from backend.jobs.collect import process_event
 from backend.ledger import Ledger
 from backend.logs import request_context, set_up_logging
 from backend.model_client import ModelClient
@@ -61,7 +62,7 @@ def create_app(
             )
             images = await stack.enter_async_context(Images(chosen, transport=image_transport))
             assistant = Assistant(chosen, store, images, model)
-            events = EventWorker(chosen, store, processor or load_processor())
+            events = EventWorker(chosen, store, processor or process_event)
             events.start()
             stack.push_async_callback(events.stop)
             watching = asyncio.create_task(_watch_model(assistant))

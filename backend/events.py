@@ -1,14 +1,13 @@
 """Webhooks: kept at once, worked off in the background, in order.
 
 Label Studio waits one second for the answer while the annotator waits for theirs, and never sends an event twice. So an
-event is acknowledged when it is in the store, and a worker of this process hands it to the processor. What an event
-means is the processor's to know (`backend.jobs.collect.process_event`).
+event is acknowledged when it is in the store, and a worker of this process hands it to a processor, whose business it
+is what an event means.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,26 +16,14 @@ from backend.settings import Settings
 from backend.store import EventRow, Store
 from backend.store import queries as stored
 
-__all__ = ["Event", "EventProcessor", "EventWorker", "keep_event", "load_processor"]
+__all__ = ["EventProcessor", "EventWorker", "keep_event", "work_off"]
 
 _log = logging.getLogger(__name__)
 
-Event = EventRow
-EventProcessor = Callable[[Settings, Store, Event], None]
+EventProcessor = Callable[[Settings, Store, EventRow], None]
+"""Deals with one event: blocks, and raises what went wrong."""
 
-_PROCESSOR = ("backend.jobs.collect", "process_event")
 _POLL_S = 5.0
-
-
-def load_processor() -> EventProcessor | None:
-    """The processor of the collect job; None where that job is not installed (events are then only kept)."""
-    module, name = _PROCESSOR
-    try:
-        found: EventProcessor = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        _log.warning("events are kept but not processed: %s", error)
-        return None
-    return found
 
 
 def keep_event(store: Store, body: Mapping[str, Any]) -> int:
@@ -48,10 +35,27 @@ def keep_event(store: Store, body: Mapping[str, Any]) -> int:
         return stored.add_event(session, str(body.get("action", ""))[:64], payload)
 
 
+def work_off(settings: Settings, store: Store, processor: EventProcessor) -> bool:
+    """Process the oldest event that waits; whether there was one. What goes wrong is written into its row."""
+    with store.read() as session:
+        events = stored.open_events(session, limit=1)
+    if not events:
+        return False
+    event, error = events[0], None
+    try:
+        processor(settings, store, event)
+    except Exception as fault:
+        error = f"{type(fault).__name__}: {fault}"[:2000]
+        _log.exception("an event failed", extra={"event": event.id, "action": event.action})
+    with store.begin() as session:
+        stored.finish_event(session, event.id, error=error)
+    return True
+
+
 class EventWorker:
     """Works off the kept events in a thread, one at a time, whenever woken and every few seconds."""
 
-    def __init__(self, settings: Settings, store: Store, processor: EventProcessor | None) -> None:
+    def __init__(self, settings: Settings, store: Store, processor: EventProcessor) -> None:
         self._settings = settings
         self._store = store
         self._processor = processor
@@ -60,8 +64,7 @@ class EventWorker:
 
     def start(self) -> None:
         """Begin, with whatever an earlier process left behind."""
-        if self._processor is not None:
-            self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run())
 
     def wake(self) -> None:
         """There is a new event."""
@@ -77,7 +80,9 @@ class EventWorker:
         while True:
             self._wake.clear()
             try:
-                while await asyncio.to_thread(self._work_off):
+                while await asyncio.to_thread(
+                    work_off, self._settings, self._store, self._processor
+                ):
                     pass
             except Exception:
                 _log.exception("the event worker stumbled; it goes on")
@@ -85,20 +90,3 @@ class EventWorker:
                 await asyncio.wait_for(self._wake.wait(), _POLL_S)
             except TimeoutError:
                 continue
-
-    def _work_off(self) -> bool:
-        """Process the oldest event; whether there was one."""
-        assert self._processor is not None
-        with self._store.read() as session:
-            events = stored.open_events(session, limit=1)
-        if not events:
-            return False
-        event, error = events[0], None
-        try:
-            self._processor(self._settings, self._store, event)
-        except Exception as fault:
-            error = f"{type(fault).__name__}: {fault}"[:2000]
-            _log.exception("an event failed", extra={"event": event.id, "action": event.action})
-        with self._store.begin() as session:
-            stored.finish_event(session, event.id, error=error)
-        return True

@@ -22,11 +22,10 @@ from backend.jobs.progress import Notify, Progress, quiet
 from backend.jobs.studio import Studio
 from backend.settings import Settings
 from backend.store import EventRow, Store
-from backend.store import queries as stored
 from regiontext.errors import RegiontextError
 from regiontext.labelstudio.config import LabelingConfig, parse_config
 
-__all__ = ["Collected", "collect", "process_event", "process_events"]
+__all__ = ["Collected", "collect", "process_event"]
 
 _PAGE = 50
 _AT_ONCE = 8
@@ -63,28 +62,6 @@ async def collect(
         Images(settings) as images,
     ):
         return await _collect(Keeper(settings, opened, images), studio, project, progress)
-
-
-def process_events(settings: Settings, store: Store) -> int:
-    """Deal with the webhooks that wait in the store, oldest first; returns how many there were.
-
-    What goes wrong with one is written into its row; `collect` makes it good.
-    """
-    done = 0
-    while True:
-        with store.read() as session:
-            events = stored.open_events(session)
-        if not events:
-            return done
-        for event in events:
-            error = None
-            try:
-                process_event(settings, store, event)
-            except (BackendError, RegiontextError) as fault:
-                error = f"{type(fault).__name__}: {fault}"
-            with store.begin() as session:
-                stored.finish_event(session, event.id, error=error)
-            done += 1
 
 
 def process_event(settings: Settings, store: Store, event: EventRow) -> None:

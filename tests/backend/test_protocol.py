@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from backend.events import Event, keep_event
+from backend.events import keep_event
 from backend.security import WEBHOOK_SECRET_HEADER
 from backend.settings import Settings
 from backend.store import EventRow, ModelVersionRow, Store, open_store
@@ -168,7 +168,7 @@ def test_webhooks_are_kept_at_once_and_worked_off_in_order(
 ) -> None:
     gate, seen = threading.Event(), []
 
-    def process(settings: Settings, store: Store, event: Event) -> None:
+    def process(settings: Settings, store: Store, event: EventRow) -> None:
         gate.wait(10)
         seen.append((event.action, event.payload["project"]["id"]))
         if event.action == "ANNOTATION_UPDATED":

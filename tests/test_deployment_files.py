@@ -71,6 +71,20 @@ def test_backend_variables_are_settings(compose: dict[str, Any]) -> None:
     assert names <= set(Settings.model_fields)
 
 
+def test_every_image_that_is_told_of_postgresql_has_its_driver(compose: dict[str, Any]) -> None:
+    """The model server's image too: `regiontext finetune` runs there."""
+    told = [
+        service
+        for service in compose["services"].values()
+        if "postgresql" in service.get("environment", {}).get("REGIONTEXT_DATABASE_URL", "")
+    ]
+    assert len(told) == 3
+    for service in told:
+        text = (ROOT / service["build"]["dockerfile"]).read_text()
+        (extras,) = re.findall(r"pip install .*'\.\[([\w,]+)\]'", text)
+        assert "postgres" in extras.split(","), service["build"]["dockerfile"]
+
+
 def test_images_pin_the_label_studio_that_the_extra_names() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (pinned,) = project["optional-dependencies"]["label-studio"]

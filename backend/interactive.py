@@ -218,7 +218,13 @@ def _targets(turn: _Turn) -> tuple[dict[str, Target | None], list[Target]]:
         if turn.call.own[id].results[0].get("is_positive") is False:
             own[id] = None
             continue
-        at = pointed_at(prompt, others.values(), lambda i: empty[i]) if prompt else None
+        # Two annotators draw nearly the same box: it must not turn into the other's region, words and all.
+        its_own = prompt is not None and prompt.shape == "rectangle" and turn.known.may_be_anothers
+        at = (
+            pointed_at(prompt, others.values(), lambda i: empty[i])
+            if prompt is not None and not its_own
+            else None
+        )
         if at is not None:
             own[id] = target_of(turn.known.raw, at, config=config)
         else:

@@ -55,6 +55,11 @@ class Known:
     saved_at: float | None
     raw: tuple[Result, ...] = ()
 
+    @property
+    def may_be_anothers(self) -> bool:
+        """Whether the results may be another annotator's: no draft says otherwise, and somebody has submitted."""
+        return self.draft is None and self.saved_at is not None
+
 
 def known_of(task: Mapping[str, Any]) -> Known:
     """Read a task as it comes with a /predict call; whatever is malformed counts as absent."""

@@ -235,6 +235,23 @@ def test_a_rectangle_around_a_filled_region_is_a_region_of_its_own(
     assert set(captions(back)) == {"outer"}
 
 
+def test_a_rectangle_is_not_taken_for_that_of_another_annotator(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    """Before there is a draft, the one submitted annotation may be somebody else's: this box is the second opinion."""
+    theirs = rectangle("theirs")
+    body = copy.deepcopy(drawn)
+    when = datetime.now(UTC).isoformat()
+    body["tasks"][0] |= {
+        "drafts": [],
+        "predictions": [],
+        "annotations": [{"id": 1, "result": [theirs], "updated_at": when}],
+    }
+    back = set_stage().predict(calling(body, rectangle("mine", x=10.5)))
+    assert captions(back) == {"mine": ("a red car",)}
+    assert set(read_results(back).shapes) == {"mine"}
+
+
 def test_a_keypoint_in_the_open_is_a_region_of_its_own(
     set_stage: SetStage, payload: Payload
 ) -> None:

@@ -43,6 +43,7 @@ def _readme(about: Mapping[str, Any], figures: Mapping[str, float], n: int, seed
     card = about["card"]
     training = card["training"]
     held_back = ", ".join(f"{name} `{word}`" for name, word in card["held_back"].items())
+    notes = f" {training['notes']}" if training.get("notes") else ""
     rows = "\n".join(f"| {label} | {figures[key]:.3f} |" for key, label in _ROWS if key in figures)
     return f"""# {about["name"]}
 
@@ -57,7 +58,7 @@ world of `model_server.worlds`; for photographs serve a larger model (see docs).
   pads it; nothing is cropped away.
 * **Training**: from scratch on pictures painted by `model_server.worlds` (version {about["world"]["version"]}, seed
   {about["world"]["seed"]}), with every kind of mark in random styles, on 2 CPU cores that were shared with other work:
-  {training["minutes"]:g} minutes, {training["steps"]} steps. No other data.
+  {training["minutes"]:g} minutes, {training["steps"]} steps. No other data.{notes}
 * **Held back**: {held_back}. Neither their pixels nor their words were ever trained on, so teaching them by
   corrections is a fair test.
 

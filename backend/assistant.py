@@ -18,7 +18,7 @@ from PIL import Image
 
 from backend.arms import draw_into_arm
 from backend.cache import BoundedCache
-from backend.errors import BackendError, ModelError, ModelUnavailable, UnknownModel
+from backend.errors import BackendError, ModelUnavailable, UnknownModel
 from backend.images import Images
 from backend.model_client import Answer, ModelClient, data_url
 from backend.serving import Served, refresh, served
@@ -35,14 +35,14 @@ from regiontext.region import Region
 
 __all__ = [
     "Answered",
-    "Path",
     "Assistant",
+    "Failure",
+    "Path",
     "Picture",
     "Suggestion",
     "answer",
     "current_model",
     "look_at",
-    "suggest",
 ]
 
 _log = logging.getLogger(__name__)
@@ -149,41 +149,6 @@ def _look_at(assistant: Assistant, data: bytes, project: int | None, task: int |
         assistant.settings, assistant.store, digest, image.size, project=project, task=task
     )
     return Picture(image, digest, row.arm)
-
-
-async def suggest(
-    assistant: Assistant,
-    *,
-    project: int,
-    task: int,
-    image: bytes,
-    regions: Sequence[Region],
-    config: LabelingConfig,
-    questions: Sequence[Question],
-    path: Path,
-) -> list[Suggestion]:
-    """All or nothing: the answer to every question, stored; empty outside the assist arm.
-
-    regions: in pixels of this image (decoded with its size), holding at least those the questions name.
-
-    Raises:
-        ImageError: the image cannot be read.
-        ModelError: a question got no answer.
-    """
-    picture = await look_at(assistant, image, project=project, task=task)
-    answered = await answer(
-        assistant,
-        picture,
-        project=project,
-        task=task,
-        regions=regions,
-        config=config,
-        questions=questions,
-        path=path,
-    )
-    for (ids, name), why in answered.failures.items():
-        raise ModelError(f"{name!r} of {' and '.join(ids)}: {why.reason}")
-    return answered.suggestions
 
 
 async def answer(

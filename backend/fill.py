@@ -19,7 +19,7 @@ from regiontext.questions.question import Question
 from regiontext.questions.templates import region_questions
 from regiontext.region import Region
 
-__all__ = ["META", "Target", "filled_field", "questions_for", "results_of", "target_of"]
+__all__ = ["META", "IsOurs", "Target", "filled_field", "questions_for", "results_of", "target_of"]
 
 META = "regiontext"
 """Key in the meta of a field we filled: {"suggestion": id, "model_version": …}."""

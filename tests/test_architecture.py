@@ -113,6 +113,24 @@ def test_public_modules_say_what_they_offer(package: str) -> None:
     assert wrong == []
 
 
+def test_modules_take_from_each_other_only_what_is_offered() -> None:
+    modules = {}
+    for package in FORBIDDEN:
+        for path in sources(package):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            modules[".".join(parts).removesuffix(".__init__")] = path
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno} takes {alias.name} from {node.module}"
+        for path in modules.values()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ImportFrom) and node.module in modules
+        for alias in node.names
+        if f"{node.module}.{alias.name}" not in modules
+        and alias.name not in (offers(tree_of(modules[node.module])) or ())
+    ]
+    assert wrong == []
+
+
 def test_imports_are_found_wherever_they_stand() -> None:
     tree = ast.parse(
         "import a.b as c, d\n"

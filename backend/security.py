@@ -83,8 +83,8 @@ async def resolve_public(host: str, port: int) -> str:
         if is_private(address.split("%", 1)[0]):
             raise ImageFetchError(
                 f"the image host {host!r} resolves to the private address {address}; images come only from "
-                "Label Studio and public hosts (to trust a host of your own network, set "
-                "REGIONTEXT_ALLOW_PRIVATE_IMAGE_HOSTS=true)"
+                "Label Studio and public hosts (to trust a host of your own network, add it to "
+                "REGIONTEXT_ALLOWED_IMAGE_HOSTS and set REGIONTEXT_ALLOW_PRIVATE_IMAGE_HOSTS=true)"
             )
     if not addresses:
         raise ImageFetchError(f"the image host {host!r} has no address")

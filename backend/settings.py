@@ -119,9 +119,18 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is not an address: it must start with http:// or https://")
         return value.rstrip("/") if value else value
 
-    @field_validator(
-        "label_studio_api_key", "model_api_key", "webhook_secret", "basic_auth_password"
-    )
+    @field_validator("label_studio_api_key", "model_api_key")
+    @classmethod
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        """Without the white space around it; a key that no header takes would be quoted in the error of sending it."""
+        key = value.get_secret_value().strip() if value is not None else ""
+        if not all("!" <= sign <= "~" for sign in key):
+            raise ValueError(
+                "a key holds only letters, digits and signs of ASCII, without spaces or line breaks"
+            )
+        return SecretStr(key) if key else None
+
+    @field_validator("webhook_secret", "basic_auth_password")
     @classmethod
     def _no_empty_secret(cls, value: SecretStr | None) -> SecretStr | None:
         # An empty variable in a compose file means "not set", not "the empty secret".

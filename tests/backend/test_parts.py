@@ -152,6 +152,25 @@ def test_settings_that_make_no_sense(wrong: dict[str, Any]) -> None:
         Settings(**wrong, _env_file=None)
 
 
+KEYS = ("label_studio_api_key", "model_api_key")
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_white_space_around_a_key_is_not_part_of_it(name: str) -> None:
+    settings = Settings(**{name: " secret\r\n"}, _env_file=None)
+    assert getattr(settings, name).get_secret_value() == "secret"
+    assert getattr(Settings(**{name: " \n"}, _env_file=None), name) is None
+
+
+@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("wrong", ["sec\nret", "sécret", "sec ret"])
+def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(name: str, wrong: str) -> None:
+    """The HTTP client would quote it in its error, which goes to annotators as a note."""
+    with pytest.raises(ValidationError) as caught:
+        Settings(**{name: wrong}, _env_file=None)
+    assert wrong not in str(caught.value) and repr(wrong) not in str(caught.value)
+
+
 def line(message: str, **extra: Any) -> str:
     record = logging.makeLogRecord({"msg": message, "name": "n", "levelname": "INFO"} | extra)
     return JsonFormatter().format(record)

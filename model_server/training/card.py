@@ -80,9 +80,10 @@ attribute, relations among a few predicates and "no relation".
 ## Limits
 
 * Photographs, drawings and anything else outside the generated world: the answers mean nothing.
-* Size and spatial relations are read from the evidence line of the prompt; without it they are guesses.
-* At most two marked regions. In a picture of two, each is small, so a relation sentence names them less surely than a
-  caption of one region does.
+* Size and spatial relations are read from the evidence line of the prompt, not from the pixels; without it they are
+  guesses.
+* At most two marked regions. In a picture of two, the relation sentence gets the relation right but rarely names both
+  objects right: take the captions of the regions instead.
 * An overlay that covers the object (`mask`, `patch`) changes its colour, and the answer with it.
 
 ## Use without regiontext

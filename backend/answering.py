@@ -15,6 +15,7 @@ from typing import Any
 from backend.assistant import Assistant, Path, Picture, Suggestion, answer, current_model, look_at
 from backend.errors import BackendError, ImageFetchError
 from backend.fill import IsOurs, Target, questions_for
+from backend.known import text_in
 from backend.label_studio import image_url
 from backend.relate import relate
 from backend.store import queries as stored
@@ -112,8 +113,10 @@ async def _fill_image(
             return
         answers.notes.update(seen.faults)
         await _fill_fields(assistant, job, seen, targets, is_ours, answers)
-        if job.relations and (await current_model(assistant)).max_regions > 1:
-            await _fill_relations(assistant, job, seen, answers)
+        model = await current_model(assistant)
+        if job.relations and model.max_regions > 1:
+            captions = _captions(job, answers) if model.composes else None
+            await _fill_relations(assistant, job, seen, answers, captions)
     except (BackendError, RegiontextError) as error:
         why = " ".join(str(error).split())
         answers.faults.append(why)
@@ -173,7 +176,13 @@ async def _fill_fields(
             answers.faults.append(f"{name} of {ids[0]}: {why.reason}")
 
 
-async def _fill_relations(assistant: Assistant, job: Job, seen: _Seen, answers: Answers) -> None:
+async def _fill_relations(
+    assistant: Assistant,
+    job: Job,
+    seen: _Seen,
+    answers: Answers,
+    captions: Mapping[str, str] | None,
+) -> None:
     related = await relate(
         assistant,
         seen.picture,
@@ -184,6 +193,7 @@ async def _fill_relations(assistant: Assistant, job: Job, seen: _Seen, answers: 
         path=job.path,
         max_pairs=job.relations,
         without=job.related,
+        captions=captions,
         deadline=job.deadline,
     )
     answers.arrows.extend(related.arrows)
@@ -191,6 +201,23 @@ async def _fill_relations(assistant: Assistant, job: Job, seen: _Seen, answers: 
     for (ids, name), why in related.failures.items():
         if why.temporary:
             answers.faults.append(f"{name} of {' and '.join(ids)}: {why.reason}")
+
+
+def _captions(job: Job, answers: Answers) -> dict[str, str]:
+    """By region id, what its first open field says: what was just suggested, else what is written there."""
+    name = next((f.name for f in job.config.fields if f.tag == "TextArea"), None)
+    written = {
+        str(item.get("id")): texts[0]
+        for item in job.results
+        if item.get("from_name") == name and (texts := text_in(item))
+    }
+    suggested = {
+        id: suggestion.value[0]
+        for id, given in answers.suggestions.items()
+        for suggestion in given
+        if suggestion.field == name and suggestion.value
+    }
+    return {**written, **suggested}
 
 
 def _left(deadline: float | None) -> float | None:

@@ -1,18 +1,20 @@
 """Relations between the regions of one image: arrows with labels, and sentences.
 
 The config's relations make a closed question per ordered pair; a whole-image text area for relations makes an open
-one, asked of the pairs found related (or, without relations in the config, of the nearest ones). Knows nothing of
-results on their way to Label Studio beyond merging lines of text.
+one, asked of the pairs found related (or, without relations in the config, of the nearest ones). For a model too small
+to phrase a pair, the sentence is put together from the captions and the relation. Knows nothing of results on their way
+to Label Studio beyond merging lines of text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from backend.assistant import Answered, Assistant, Failure, Path, Picture, Suggestion, answer
 from regiontext.labelstudio.config import LabelingConfig
 from regiontext.questions.question import Question
+from regiontext.questions.sentences import composed_sentence
 from regiontext.questions.templates import (
     NO_RELATION,
     candidate_pairs,
@@ -44,12 +46,14 @@ async def relate(
     path: Path,
     max_pairs: int,
     without: frozenset[frozenset[str]] = frozenset(),
+    captions: Mapping[str, str] | None = None,
     deadline: float | None = None,
 ) -> Related:
     """Ask how the regions of one image relate; at most `max_pairs` ordered pairs, the nearest first.
 
-    without: pairs (as sets of ids) that are related already and not asked about. See `answer` for deadline and
-    failures.
+    without: pairs (as sets of ids) that are related already and not asked about.
+    captions: what is known of each region, from which the sentences are composed; None: the model is asked for them.
+    See `answer` for deadline and failures.
     """
 
     async def ask(questions: Sequence[Question]) -> Answered:
@@ -80,7 +84,9 @@ async def relate(
     else:
         pairs = _each_once(candidate_pairs(config, regions, max_pairs=2 * max_pairs))[:max_pairs]
     written_to = config.relation_field
-    if written_to is not None and pairs:
+    if written_to is not None and captions is not None:
+        related.sentences.extend(_composed(related.arrows, captions, written_to.name))
+    elif written_to is not None and pairs:
         found = await ask([relation_sentence_question(pair, written_to) for pair in pairs])
         related.failures.update(found.failures)
         related.sentences.extend(found.suggestions)
@@ -110,6 +116,18 @@ def _one_way(suggestions: Sequence[Suggestion]) -> list[Suggestion]:
         if other is None or (suggestion.confidence or 0.0) > (other.confidence or 0.0):
             kept[key] = suggestion
     return list(kept.values())
+
+
+def _composed(
+    arrows: Sequence[Suggestion], captions: Mapping[str, str], name: str
+) -> list[Suggestion]:
+    """A sentence per arrow whose ends both have a caption; its provenance is the arrow's."""
+    written = []
+    for arrow in arrows:
+        subject, object = captions.get(arrow.region, ""), captions.get(str(arrow.region_to), "")
+        if sentence := composed_sentence(subject, arrow.value[0], object):
+            written.append(replace(arrow, field=name, value=(sentence,)))
+    return written
 
 
 def _each_once(pairs: Sequence[tuple[Region, Region]]) -> list[tuple[Region, Region]]:

@@ -35,7 +35,8 @@ class Served:
 
     model: the id it is requested by. base: the base model's id. adapter: the id of its adapter, None for the base
     itself. adapter_path: where the server finds the adapter. view: how regions are shown to it. max_regions: how many
-    regions one question may be about (2 for relations).
+    regions one question may be about (2 for relations). composes: whether sentences about relations are put together
+    from captions instead of asked.
     """
 
     model: str
@@ -44,6 +45,7 @@ class Served:
     adapter_path: str | None
     view: View
     max_regions: int = 2
+    composes: bool = False
 
     def version(self, config: LabelingConfig) -> str:
         """The model version of its answers to the questions of a labeling config."""
@@ -76,8 +78,16 @@ def choose(
     if adapter is None and champion is not None and champion.adapter_path is not None:
         adapter, path = champion.name, champion.adapter_path
     model = adapter or base
-    view, max_regions = _announced(announced, model, base)
-    return Served(model, base, adapter, path, view, max_regions)
+    about = _announced(announced, model, base)
+    return Served(
+        model,
+        base,
+        adapter,
+        path,
+        view=_view(about),
+        max_regions=_max_regions(about),
+        composes=about.get("relation_sentences") == "composed",
+    )
 
 
 async def refresh(settings: Settings, store: Store, client: ModelClient) -> Served:
@@ -119,17 +129,25 @@ def _split(announced: Sequence[Mapping[str, Any]], name: str) -> tuple[str | Non
     return (name, str(parent)) if parent else (None, name)
 
 
-def _announced(announced: Sequence[Mapping[str, Any]], model: str, base: str) -> tuple[View, int]:
-    """View and number of regions of a model, or of its base while its adapter is not loaded."""
+def _announced(announced: Sequence[Mapping[str, Any]], model: str, base: str) -> Mapping[str, Any]:
+    """What is said of a model, or of its base while its adapter is not loaded."""
     found = {m["id"]: m for m in announced}
-    about = found.get(model) or found.get(base) or {}
-    max_regions = about.get("max_regions")
+    return found.get(model) or found.get(base) or {}
+
+
+def _view(about: Mapping[str, Any]) -> View:
     given = about.get("view")
     try:
-        view = View.from_dict(given) if isinstance(given, Mapping) else View()
+        return View.from_dict(given) if isinstance(given, Mapping) else View()
     except (MarkError, TypeError) as error:
         _log.error(
-            "the model server announces a view that cannot be drawn: %s", error, extra={"of": model}
+            "the model server announces a view that cannot be drawn: %s",
+            error,
+            extra={"of": about.get("id")},
         )
-        view = View()
-    return view, max_regions if isinstance(max_regions, int) and max_regions > 0 else 2
+        return View()
+
+
+def _max_regions(about: Mapping[str, Any]) -> int:
+    given = about.get("max_regions")
+    return given if isinstance(given, int) and given > 0 else 2

@@ -23,6 +23,7 @@ BUNDLED = Path(__file__).parent / "checkpoints" / "regiontext-mini"
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 _LORA_TARGETS = ("language", "all")
+_RELATION_SENTENCES = ("asked", "composed")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class ModelFolder:
         region_input: how it takes a region; ``overlay`` means marks drawn on the image.
         view: the View it was trained with, as a dict, or None when any will do.
         max_regions: how many marked regions one question may refer to.
+        relation_sentences: ``asked`` of the model, or ``composed`` by the client from captions and
+            the relation, for models too small to phrase a pair.
         world: name, version and seed of the generated world it was trained on, or None.
         lora_targets: what fine-tuning adapts unless told otherwise, ``language`` or ``all``.
         finetune: recommended fine-tuning settings that differ from the defaults.
@@ -45,6 +48,7 @@ class ModelFolder:
     region_input: str = "overlay"
     view: Mapping[str, Any] | None = None
     max_regions: int = 2
+    relation_sentences: str = "asked"
     world: Mapping[str, Any] | None = None
     lora_targets: str = "language"
     finetune: Mapping[str, Any] | None = None
@@ -93,12 +97,19 @@ def _described(path: Path, name: str | None) -> ModelFolder:
         raise ModelFolderError(
             f"{file}: lora_targets is {targets!r}; it must be one of {', '.join(_LORA_TARGETS)}."
         )
+    sentences = facts.get("relation_sentences", "asked")
+    if sentences not in _RELATION_SENTENCES:
+        raise ModelFolderError(
+            f"{file}: relation_sentences is {sentences!r}; it must be one of "
+            f"{', '.join(_RELATION_SENTENCES)}."
+        )
     return ModelFolder(
         source=str(path),
         name=name or str(facts.get("name") or path.name),
         region_input=str(facts.get("region_input", "overlay")),
         view=facts.get("view"),
         max_regions=int(facts.get("max_regions", 2)),
+        relation_sentences=sentences,
         world=facts.get("world"),
         lora_targets=targets,
         finetune=facts.get("finetune"),

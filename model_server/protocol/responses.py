@@ -87,6 +87,7 @@ def model_entry(
         "region_input": folder.region_input,
         "view": None if folder.view is None else dict(folder.view),
         "max_regions": folder.max_regions,
+        "relation_sentences": folder.relation_sentences,
     }
 
 

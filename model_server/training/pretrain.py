@@ -242,6 +242,8 @@ def export(
         "region_input": "overlay",
         "view": bundled_view().to_dict(),
         "max_regions": 2,
+        # It tells how two objects lie, but mixes them up when it names both.
+        "relation_sentences": "composed",
         # A material that it has never seen is new to the vision tower, too.
         "lora_targets": "all",
         "world": {"name": "worlds", "version": VERSION, "seed": settings.seed},

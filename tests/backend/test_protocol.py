@@ -275,6 +275,18 @@ def test_a_prediction_has_regions_fields_arrows_and_sentences(
     assert pair.field == "relations" and "no relation" in pair.options
 
 
+def test_sentences_of_a_model_that_cannot_phrase_a_pair_are_composed(
+    set_stage: SetStage, batch: dict[str, Any]
+) -> None:
+    stub = StubModel(say=related)
+    stub.served[0]["relation_sentences"] = "composed"
+    stage = set_stage(stub=stub)
+    (entry,) = entries(stage, batch)
+    read = read_results(entry["result"])
+    assert text_of(read.image_fields["relcaption"]) == ("The red car holds the red car.",)
+    assert not [asked for asked in stage.model.asked if "Describe how" in str(asked)]
+
+
 def test_a_task_without_regions_stores_nothing(set_stage: SetStage, payload: Payload) -> None:
     body = payload("request_predict_batch")["body"]
     stage = set_stage()

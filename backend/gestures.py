@@ -26,8 +26,8 @@ def pointed_at(
     """The id of the region that `prompt` points at, or None: then it is a region of its own.
 
     A keypoint points at the smallest region whose mask holds it. A rectangle points at a region when they nearly
-    coincide (IoU above 0.8) and the region still has an empty field or the same first label, or when it is drawn around
-    exactly one region that has an empty field and fills at least a quarter of it. is_empty: whether a region of that id
+    coincide (IoU above 0.8), or when it is drawn around exactly one region that fills at least a quarter of it; and only
+    if that region has an empty field: over a filled one it is a better box, drawn by hand, and must not vanish. is_empty: whether a region of that id
     has an empty field.
     """
     here = [
@@ -67,7 +67,7 @@ def _framed(prompt: Region, others: list[Region], is_empty: Callable[[str], bool
             continue
         common = _common(box, theirs)
         iou = common / (_area(box) + _area(theirs) - common)
-        if iou > _SAME and (is_empty(other.id) or other.labels[:1] == prompt.labels[:1]):
+        if iou > _SAME and is_empty(other.id):
             same.append((iou, other.id))
         elif common >= _INSIDE * _area(theirs):
             around.append(other.id if _area(theirs) >= _FILLS * _area(box) else "")

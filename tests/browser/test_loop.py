@@ -22,7 +22,7 @@ from tests.browser.teaching import teach
 pytestmark = [pytest.mark.browser, pytest.mark.label_studio, pytest.mark.model]
 
 WORD = "marble"
-LESSONS = 60
+LESSONS = 40
 
 
 @pytest.mark.timeout(480)

@@ -38,7 +38,10 @@ class Settings:
 
     Attributes:
         steps: optimiser steps; 0 means `passes` visits of every new record.
-        passes: how often every new record is seen when `steps` is 0.
+        passes: how often every new record that the model gets wrong is seen when `steps` is 0, within
+            `max_steps`.
+        max_steps: most steps that `passes` may ask for.
+        focus: share of a batch's new records that are ones the model gets wrong; the others keep it right.
         batch_size: records per step, new and replayed together.
         lr: peak learning rate of AdamW; it warms up over a twentieth of the steps, then falls
             along a cosine to a tenth.
@@ -53,6 +56,8 @@ class Settings:
 
     steps: int = 0
     passes: int = 10
+    max_steps: int = 150
+    focus: float = 0.75
     batch_size: int = 32
     lr: float = 2e-4
     rank: int = 16
@@ -91,10 +96,11 @@ def finetune(
 
     began = time.monotonic()
     new = read_items(data)
-    planner, steps = _plan(len(new), settings, has_world=base.world is not None)
+    new_each, replay_each = _shares(settings, has_world=base.world is not None)
     identity = {"base": base.source, "data": data_hash(data), **asdict(settings)}
     place = open_workplace(out, identity=identity, resume=resume)
-    replay = replay_items(base, planner.replay, settings.seed)
+    pool = round(len(new) * settings.replay * 2) if replay_each else 0
+    replay = replay_items(base, pool, settings.seed)
 
     # Explicit attention: torch's fused one is slow in the backward pass on a CPU.
     model, processor = load_checkpoint(
@@ -103,6 +109,8 @@ def finetune(
     batches = Batches(
         model, processor, [*new, *replay], frozen_tower=settings.targets == "language"
     )
+    right = batches.answered_right(len(new))
+    planner, steps = _plan(right, len(replay), new_each, replay_each, settings)
     torch.manual_seed(settings.seed)
     checkpoint = place.last()
     lora = add_lora(
@@ -156,15 +164,31 @@ def finetune(
     return run
 
 
-def _plan(new: int, settings: Settings, *, has_world: bool) -> tuple[Planner, int]:
+def _shares(settings: Settings, *, has_world: bool) -> tuple[int, int]:
+    """How many new and how many replayed items make a batch."""
+    replay = settings.replay if has_world else 0.0
+    each = max(1, round(settings.batch_size / (1 + replay)))
+    return each, round(each * replay)
+
+
+def _plan(
+    right: Sequence[bool], replay: int, new_each: int, replay_each: int, settings: Settings
+) -> tuple[Planner, int]:
+    """Batches of a fixed make-up, and how many; `right`: whether the model already answers each new item so."""
     from model_server.training.finetune_batches import Planner
 
-    replay = settings.replay if has_world else 0.0
-    new_per_batch = min(new, max(1, round(settings.batch_size / (1 + replay))))
-    replay_per_batch = round(new_per_batch * replay)
-    steps = settings.steps or max(40, math.ceil(settings.passes * new / new_per_batch))
-    pool = min(round(replay * new * 4), steps * replay_per_batch)
-    return Planner(new, pool, new_per_batch, replay_per_batch, settings.seed), steps
+    wrong = [index for index, known in enumerate(right) if not known]
+    known = [index for index, known in enumerate(right) if known]
+    replayed = range(len(right), len(right) + replay)
+    wrong_each = round(new_each * settings.focus) if wrong and known else new_each * bool(wrong)
+    groups = [(wrong, wrong_each), (known, new_each - wrong_each), (replayed, replay_each)]
+    groups = [(group, each) for group, each in groups if each]
+    planner = Planner(
+        tuple(tuple(group) for group, _ in groups), tuple(each for _, each in groups), settings.seed
+    )
+    visits = settings.passes * (len(wrong) or len(known))
+    wanted = max(20, math.ceil(visits / (wrong_each or new_each)))
+    return planner, settings.steps or min(settings.max_steps, wanted)
 
 
 def _has_bfloat16(model: PreTrainedModel) -> bool:
@@ -236,7 +260,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, type=Path, help="adapter folder to write")
     defaults = Settings()
     for name, kind in (
-        *(("steps", int), ("passes", int), ("batch-size", int), ("lr", float), ("rank", int)),
+        *(("steps", int), ("passes", int), ("max-steps", int), ("focus", float)),
+        *(("batch-size", int), ("lr", float), ("rank", int)),
         *(("replay", float), ("targets", str), ("dtype", str), ("seed", int)),
     ):
         default = getattr(defaults, name.replace("-", "_"))

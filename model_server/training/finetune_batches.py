@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
@@ -28,35 +29,28 @@ _CHUNK = 32
 
 @dataclass(frozen=True)
 class Planner:
-    """Which items each step sees: a fixed share of new ones, every item once before any twice.
+    """Which items each step sees: a fixed number of each group, all of a group before any again.
 
     A pure function of the seed, so that a resumed run sees what it would have seen.
 
     Attributes:
-        new: number of new items; they come first in the item list.
-        replay: number of replayed items, after the new ones.
-        new_per_batch, replay_per_batch: how many of each make a batch.
+        groups: item indices by group.
+        each: how many of each group make a batch.
     """
 
-    new: int
-    replay: int
-    new_per_batch: int
-    replay_per_batch: int
+    groups: tuple[tuple[int, ...], ...]
+    each: tuple[int, ...]
     seed: int
 
     def batch(self, step: int) -> list[int]:
-        """Indices of the items of one step."""
-        chosen = self._draw(step, self.new, self.new_per_batch, stream=0)
-        replayed = self._draw(step, self.replay, self.replay_per_batch, stream=1)
-        return chosen + [self.new + index for index in replayed]
-
-    def _draw(self, step: int, count: int, each: int, *, stream: int) -> list[int]:
-        drawn: list[int] = []
-        for place in range(step * each, (step + 1) * each):
-            epoch, offset = divmod(place, count)
-            generator = torch.Generator().manual_seed((self.seed * 2 + stream) * 1_000_003 + epoch)
-            drawn.append(int(torch.randperm(count, generator=generator)[offset]))
-        return drawn
+        """Indices of the items of one step, group by group."""
+        chosen: list[int] = []
+        for stream, (group, count) in enumerate(zip(self.groups, self.each, strict=True)):
+            for place in range(step * count, (step + 1) * count):
+                epoch, offset = divmod(place, len(group))
+                order = np.random.default_rng([self.seed, stream, epoch]).permutation(len(group))
+                chosen.append(group[order[offset]])
+        return chosen
 
 
 class Batches:
@@ -127,6 +121,20 @@ class Batches:
             inputs["mm_encoder_outputs"] = self._projected(indices)
         inputs["logits_to_keep"] = width + 1
         return inputs, labels.to(device)
+
+    @torch.no_grad()
+    def answered_right(self, count: int) -> list[bool]:
+        """Whether the model, as it is, already says the answer of each of the first `count` items.
+
+        Teacher-forced: every token of the answer is the likeliest, which is what greedy decoding
+        says.
+        """
+        right: list[bool] = []
+        for start in range(0, count, _CHUNK):
+            inputs, labels = self.batch(range(start, min(start + _CHUNK, count)))
+            said = self._model(**inputs, use_cache=False).logits[:, :-1].argmax(dim=-1)
+            right += ((said == labels) | (labels == _IGNORED)).all(dim=1).tolist()
+        return right
 
     def _encoded(self, indices: Sequence[int]) -> dict[str, Any]:
         texts = [self._texts[index] for index in indices]

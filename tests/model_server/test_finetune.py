@@ -20,7 +20,7 @@ from model_server.families.chat import question_turn
 from model_server.families.checkpoint import load_checkpoint
 from model_server.folder import find_model
 from model_server.jobs import Prompt, Sampling
-from model_server.training.finetune import Settings, finetune, main
+from model_server.training.finetune import Settings, _plan, _shares, finetune, main
 from model_server.training.finetune_batches import Batches, Planner, answer_loss
 from model_server.training.finetune_data import Item, read_items
 from model_server.training.finetune_lora import add_lora, target_layers
@@ -162,16 +162,37 @@ def test_loss_covers_the_answer_and_its_end_only(tiny_folder: Path) -> None:
 
 
 def test_every_item_is_seen_once_before_any_twice() -> None:
-    planner = Planner(new=10, replay=21, new_per_batch=2, replay_per_batch=6, seed=3)
+    new, replay = tuple(range(10)), tuple(range(10, 31))
+    planner = Planner(groups=(new, replay), each=(2, 6), seed=3)
     batches = [planner.batch(step) for step in range(7)]
-    new = [index for batch in batches[:5] for index in batch if index < 10]
-    assert sorted(new) == list(range(10))
+    seen = [index for batch in batches[:5] for index in batch if index < 10]
+    assert sorted(seen) == list(new)
     assert all(sum(index < 10 for index in batch) == 2 for batch in batches)
     replayed = [index for batch in batches for index in batch if index >= 10][:21]
-    assert sorted(replayed) == list(range(10, 31))
+    assert sorted(replayed) == list(replay)
     assert [planner.batch(step) for step in range(7)] == batches
-    assert Planner(10, 21, 2, 6, seed=4).batch(0) != batches[0]
-    assert Planner(3, 0, 2, 0, seed=0).batch(1)
+    assert Planner((new, replay), (2, 6), seed=4).batch(0) != batches[0]
+    assert len(Planner(((5, 6, 7),), (2,), seed=0).batch(1)) == 2
+
+
+@pytest.mark.parametrize(
+    ("right", "groups", "each", "steps"),
+    [
+        ([True, False, False, True], [(1, 2), (0, 3), (4, 5)], [3, 1, 12], 20),
+        ([False] * 4, [(0, 1, 2, 3), (4, 5)], [4, 12], 20),
+        ([True] * 4, [(0, 1, 2, 3), (4, 5)], [4, 12], 20),
+        ([False] * 100 + [True] * 2, None, [3, 1, 12], 100),
+    ],
+)
+def test_most_of_a_batch_is_what_the_model_gets_wrong(
+    right: list[bool], groups: list[tuple[int, ...]] | None, each: list[int], steps: int
+) -> None:
+    settings = Settings(batch_size=16, max_steps=100)
+    new_each, replay_each = _shares(settings, has_world=True)
+    planner, planned = _plan(right, 2, new_each, replay_each, settings)
+    assert (list(planner.each), planned) == (each, steps)
+    if groups is not None:
+        assert list(planner.groups) == groups
 
 
 def test_same_seed_same_adapter_even_if_killed(

@@ -26,8 +26,8 @@ def pointed_at(
     """The id of the region that `prompt` points at, or None: then it is a region of its own.
 
     A keypoint points at the smallest region whose mask holds it. A rectangle points at a region when they nearly
-    coincide (IoU above 0.8), or when it is drawn around exactly one region that fills at least a quarter of it; and only
-    if that region has an empty field: over a filled one it is a better box, drawn by hand, and must not vanish.
+    coincide (IoU above 0.8), or when it is drawn around exactly one region that fills at least a quarter of it; and
+    only if that region has an empty field: over a filled one it is a better box, drawn by hand, and must not vanish.
     is_empty: whether a region of that id has an empty field.
     """
     here = [

@@ -88,7 +88,8 @@ def running_stack(data_dir: Path, *options: str) -> Iterator[Stack]:
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "up.log"
     started = time.monotonic()
-    with log.open("ab") as output:
+    # Emptied: a second start must not read the first one's success.
+    with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             stdout=output,

@@ -47,7 +47,6 @@ class Settings:
             along a cosine to a tenth.
         rank: LoRA rank.
         replay: replayed samples per new one, when the model names the world it comes from.
-        pool: distinct replayed samples per new record, at most; they are visited in turn.
         targets: ``language`` or ``all``.
         dtype: ``float32``, ``bfloat16`` for mixed precision, or ``auto``: bfloat16 where the
             hardware multiplies it faster.

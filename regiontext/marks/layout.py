@@ -44,14 +44,19 @@ _SAMPLES: Final = 1000
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The concrete geometry of one mark: parts in the pixels of the image that will be drawn on."""
+    """The concrete geometry of one mark, in the pixels of the image that will be drawn on.
+
+    parts: drawn in the style's colour. inset: drawn over the parts in black or white, whichever
+    stands out from that colour; the digits on a number's plate.
+    """
 
     parts: tuple[Part, ...]
+    inset: tuple[Part, ...] = ()
 
     @property
     def bounds(self) -> Bounds:
         """x0, y0, x1, y1 that hold every pixel touched (inclusive); may leave the image."""
-        boxes = [part.bounds for part in self.parts]
+        boxes = [part.bounds for part in (*self.parts, *self.inset)]
         return (
             min(b[0] for b in boxes),
             min(b[1] for b in boxes),

@@ -188,9 +188,9 @@ def _read_answer(body: Mapping[str, Any], options: tuple[str, ...], asked: str) 
         text = choice["message"]["content"]
     except (KeyError, IndexError, TypeError) as error:
         raise ModelError(f"the model server gave no answer: {_short(body)}") from error
-    if not isinstance(text, str) or not text.strip():
+    text = _storable(text).strip() if isinstance(text, str) else ""
+    if not text:
         raise ModelError("the model gave an empty answer")
-    text = text.strip()
     model = body.get("model")
     model = model if isinstance(model, str) and model else asked
     if not options:
@@ -224,6 +224,11 @@ def _product(choice: Mapping[str, Any]) -> float | None:
     if len(numbers) != len(values):
         return None
     return _unit(math.exp(min(0.0, math.fsum(numbers))))
+
+
+def _storable(text: str) -> str:
+    """Without what a database or UTF-8 cannot hold: NUL characters and halves of surrogate pairs."""
+    return text.replace("\x00", "").encode("utf-8", "ignore").decode("utf-8")
 
 
 def _unit(value: float) -> float:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import select
 
@@ -84,7 +85,7 @@ async def versions(request: Request) -> dict[str, Any]:
 
 
 @router.post("/predict")
-async def predict(request: Request) -> dict[str, Any]:
+async def predict(request: Request) -> Response:
     """Batch predictions, or with `params.context` what an annotator at the screen is waiting for."""
     backend, body = _backend(request), await _body(request)
     tasks = [t for t in _list(body.get("tasks")) if isinstance(t, Mapping)]
@@ -95,7 +96,7 @@ async def predict(request: Request) -> dict[str, Any]:
         entries = await predict_batch(
             backend.assistant, tasks=tasks, project=project, label_config=config
         )
-        return {"results": entries}
+        return _json({"results": entries})
     sent = context.get("result") if isinstance(context, Mapping) else None
     results = [dict(item) for item in _list(sent) if isinstance(item, Mapping)]
     call = Interactive(tasks[0] if tasks else {}, str(project), config, tuple(results))
@@ -113,7 +114,7 @@ async def predict(request: Request) -> dict[str, Any]:
             "results": len(answer),
         },
     )
-    return {"results": [{"result": answer}]}
+    return _json({"results": [{"result": answer}]})
 
 
 @router.post("/webhook")
@@ -143,6 +144,29 @@ async def _body(request: Request) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _json(body: Mapping[str, Any]) -> Response:
+    """An answer that can always be written.
+
+    Regions are echoed as they came, and what came may hold numbers that JSON lacks (they become null, as in the page's
+    own JSON) or half of a surrogate pair (escaped, as it came). Failing here would delete the annotator's regions.
+    """
+    try:
+        text = json.dumps(body, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(body), allow_nan=False)
+    return Response(text, media_type="application/json")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
 
 
 def _list(value: object) -> list[Any]:

@@ -150,3 +150,9 @@ def test_an_adapter_that_is_loaded_already_is_fine() -> None:
             assert [m["id"] for m in await client.models()] == ["stub-model", "stub-model:1"]
 
     asyncio.run(work())
+
+
+def test_what_no_database_can_hold_is_left_out() -> None:
+    assert read(said("a red\x00 car\ud800")).text == "a red car"
+    with pytest.raises(ModelError, match="empty"):
+        read(said("\x00"))

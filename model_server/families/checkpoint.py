@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from model_server.errors import ModelFolderError
+from model_server.families.pictures import keep_whole
 from model_server.folder import ModelFolder
 
 __all__ = ["load_checkpoint", "pick_device", "pick_dtype"]
@@ -34,7 +35,7 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
 def load_checkpoint(
     folder: ModelFolder, *, device: str = "auto", dtype: str = "auto", **options: Any
 ) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """Load model (eval mode, on its device) and processor.
+    """Load model (eval mode, on its device) and processor, which then shows the model whole pictures.
 
     `options` go to ``from_pretrained``. Raises ModelFolderError when files are missing, the
     architecture does not read images, or there is no chat template.
@@ -54,4 +55,5 @@ def load_checkpoint(
         raise ModelFolderError(
             f"{folder.source} has no chat template; add a chat_template.jinja to the folder."
         )
+    keep_whole(processor)
     return model.to(where).eval(), processor

@@ -128,9 +128,10 @@ async def _fill_image(
 async def _see(assistant: Assistant, job: Job, index: int, targets: Sequence[Target]) -> _Seen:
     url = image_url(job.data, job.config.image_key, index)
     try:
-        data = await asyncio.wait_for(
-            assistant.images.fetch(url, task=job.task), _left(job.deadline)
-        )
+        with assistant.metrics.stage("fetch"):
+            data = await asyncio.wait_for(
+                assistant.images.fetch(url, task=job.task), _left(job.deadline)
+            )
     except TimeoutError as error:
         raise ImageFetchError("the image does not arrive in time") from error
     picture = await look_at(assistant, data, project=job.project, task=job.task)

@@ -19,7 +19,9 @@ from backend.images import Images
 from backend.jobs.collect import process_event
 from backend.ledger import Ledger
 from backend.logs import request_context, set_up_logging
+from backend.metrics import Metrics, store_collector
 from backend.model_client import ModelClient
+from backend.operations import router as operations
 from backend.protocol import Backend, router
 from backend.security import may_call
 from backend.serving import refresh
@@ -31,6 +33,12 @@ __all__ = ["create_app", "serve"]
 _log = logging.getLogger(__name__)
 
 _REFRESH_S = 30.0
+_DRAIN_S = 20
+# Asked every few seconds by whoever watches the process.
+_QUIET = frozenset({"/health", "/ready", "/metrics"})
+
+
+ROUTES = frozenset({"/health", "/setup", "/versions", "/predict", "/webhook", "/ready", "/metrics"})
 
 
 def create_app(
@@ -60,8 +68,16 @@ def create_app(
                     transport=model_transport,
                 )
             )
-            images = await stack.enter_async_context(Images(chosen, transport=image_transport))
-            assistant = Assistant(chosen, store, images, model)
+            metrics = Metrics()
+            metrics.watch(store_collector(store))
+            images = await stack.enter_async_context(
+                Images(
+                    chosen,
+                    transport=image_transport,
+                    looked_up=lambda hit: metrics.cached("bytes", hit=hit),
+                )
+            )
+            assistant = Assistant(chosen, store, images, model, metrics)
             events = EventWorker(chosen, store, processor or process_event)
             events.start()
             stack.push_async_callback(events.stop)
@@ -72,6 +88,7 @@ def create_app(
 
     app = FastAPI(title="regiontext", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(router)
+    app.include_router(operations)
     app.middleware("http")(_guard(chosen))
     return app
 
@@ -89,6 +106,7 @@ def serve(settings: Settings | None = None) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_graceful_shutdown=_DRAIN_S,
     )
 
 
@@ -105,7 +123,9 @@ def _guard(
             path = request.url.path
             response: Response
             if may_call(settings, path, request.headers):
-                response = await call_next(request)
+                with request.app.state.backend.assistant.metrics.request(_route(path)) as answered:
+                    response = await call_next(request)
+                    answered(response.status_code)
             else:
                 response = JSONResponse(
                     {"detail": "basic auth is missing or wrong"},
@@ -114,7 +134,7 @@ def _guard(
                 )
             response.headers["X-Request-Id"] = name
             _log.log(
-                logging.DEBUG if path == "/health" else logging.INFO,
+                logging.DEBUG if path in _QUIET else logging.INFO,
                 "%s %s",
                 request.method,
                 path,
@@ -126,6 +146,11 @@ def _guard(
             return response
 
     return guard
+
+
+def _route(path: str) -> str:
+    """The path if it is a route, else one name for all others: whoever calls must not invent time series."""
+    return path if path in ROUTES else "other"
 
 
 async def _watch_model(assistant: Assistant) -> None:

@@ -20,6 +20,7 @@ from backend.arms import draw_into_arm
 from backend.cache import BoundedCache
 from backend.errors import BackendError, ModelUnavailable, UnknownModel
 from backend.images import Images
+from backend.metrics import Metrics
 from backend.model_client import Answer, ModelClient, data_url
 from backend.serving import Served, refresh, served
 from backend.settings import Settings
@@ -109,6 +110,7 @@ class Assistant:
     store: Store
     images: Images
     model: ModelClient
+    metrics: Metrics = field(default_factory=Metrics, repr=False)
     loading: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     # An annotator draws many regions on one image, and decoding a large one takes a good part of a second.
     decoded: BoundedCache[Image.Image] = field(
@@ -142,8 +144,10 @@ async def look_at(
 def _look_at(assistant: Assistant, data: bytes, project: int | None, task: int | None) -> Picture:
     digest = image_hash(data)
     image = assistant.decoded.get(digest)
+    assistant.metrics.cached("decoded", hit=image is not None)
     if image is None:
-        image = load_image(data)
+        with assistant.metrics.stage("decode"):
+            image = load_image(data)
         assistant.decoded.put(digest, image, image.width * image.height * 3)
     row = draw_into_arm(
         assistant.settings, assistant.store, digest, image.size, project=project, task=task
@@ -184,6 +188,8 @@ async def answer(
     version = model.version(config)
     for one, question in tasks.items():
         fault = one.exception() if one in done else _OUT_OF_TIME
+        late_or_failed = "late" if isinstance(fault, TimeoutError) else "failed"
+        assistant.metrics.question(path, late_or_failed if fault else "answered")
         if fault is not None:
             result.failures[question.region_ids, question.field] = _failure(fault)
             continue
@@ -207,7 +213,8 @@ async def answer(
             )
         )
     if rows:
-        await asyncio.to_thread(_keep, assistant.store, rows)
+        with assistant.metrics.stage("store"):
+            await asyncio.to_thread(_keep, assistant.store, rows)
     result.suggestions.extend(_suggestion(row) for row in rows)
     return result
 
@@ -233,13 +240,14 @@ class _Asking:
             words = prompt(question, rendered)
 
             async def call() -> Answer:
-                return await self._assistant.model.ask(
-                    urls,
-                    words,
-                    model=model,
-                    options=question.options,
-                    max_tokens=settings.max_tokens,
-                )
+                with self._assistant.metrics.stage("model"):
+                    return await self._assistant.model.ask(
+                        urls,
+                        words,
+                        model=model,
+                        options=question.options,
+                        max_tokens=settings.max_tokens,
+                    )
 
             try:
                 said = await call()
@@ -261,8 +269,10 @@ class _Asking:
         return await asyncio.shield(self._shown[ids])
 
     def _render(self, ids: tuple[str, ...]) -> tuple[Rendered, list[str]]:
-        rendered = render(self._picture.image, [self._regions[id] for id in ids], self._served.view)
-        return rendered, [data_url(image) for image in rendered.images]
+        regions = [self._regions[id] for id in ids]
+        with self._assistant.metrics.stage("render"):
+            rendered = render(self._picture.image, regions, self._served.view)
+            return rendered, [data_url(image) for image in rendered.images]
 
     async def _load_adapter(self) -> None:
         """Give the server the champion's adapter again: it forgets adapters when it restarts."""

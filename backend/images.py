@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote_to_bytes
@@ -36,12 +37,20 @@ _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 
 
 class Images:
-    """Fetches images and keeps the last ones, up to a number of bytes. One per process, for one event loop."""
+    """Fetches images and keeps the last ones, up to a number of bytes. One per process, for one event loop.
+
+    looked_up: told of every look into the cache whether it was there.
+    """
 
     def __init__(
-        self, settings: Settings, *, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        settings: Settings,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        looked_up: Callable[[bool], None] = lambda hit: None,
     ) -> None:
         self._settings = settings
+        self._looked_up = looked_up
         self._home = httpx.URL(settings.label_studio_url + "/")
         key = settings.label_studio_api_key
         self._auth = TokenAuth(settings.label_studio_url, key.get_secret_value()) if key else None
@@ -79,7 +88,9 @@ class Images:
             return self._decode_data_url(url)
         key = f"{task} {url}" if self._is_storage(url) else url
         hit = self._cache.get(key)
-        if hit is not None and time.monotonic() - hit[0] < _TTL_S:
+        fresh = hit is not None and time.monotonic() - hit[0] < _TTL_S
+        self._looked_up(fresh)
+        if hit is not None and fresh:
             return hit[1]
         running = self._running.get(key)
         if running is None:

@@ -51,6 +51,7 @@ class ModelClient:
         self._http = httpx.AsyncClient(
             base_url=self._url, headers=headers, timeout=_TIMEOUT, transport=transport
         )
+        self._is_up = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,6 +67,11 @@ class ModelClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the server answered the last call, be it with a refusal."""
+        return self._is_up
 
     async def models(self) -> list[dict[str, Any]]:
         """What the server announces under GET /models, in its order.
@@ -150,12 +156,15 @@ class ModelClient:
         try:
             response = await self._http.request(method, path, json=body)
         except httpx.TimeoutException as error:
+            self._is_up = False
             raise ModelUnavailable(f"the model server at {self._url} is too slow") from error
         except httpx.HTTPError as error:
+            self._is_up = False
             reason = str(error) or type(error).__name__
             raise ModelUnavailable(
                 f"the model server at {self._url} does not answer: {reason}"
             ) from error
+        self._is_up = response.status_code not in _NOT_READY
         try:
             parsed: Any = response.json()
         except ValueError:
@@ -171,7 +180,7 @@ def _error(response: httpx.Response, body: Mapping[str, Any]) -> ModelError:
     fault = fault if isinstance(fault, Mapping) else {"message": body.get("message") or fault}
     message = _short(fault.get("message") or response.reason_phrase)
     code = response.status_code
-    if code in (408, 425, 429, 502, 503, 504):
+    if code in _NOT_READY or code == 429:
         return ModelUnavailable(f"the model server is not ready (HTTP {code}): {message}")
     about_model = fault.get("param") == "model" or fault.get("code") == "model_not_found"
     if code in (400, 404) and (about_model or _NO_MODEL in message.lower()):
@@ -180,6 +189,7 @@ def _error(response: httpx.Response, body: Mapping[str, Any]) -> ModelError:
 
 
 _NO_MODEL = "does not exist"
+_NOT_READY = frozenset({408, 425, 502, 503, 504})
 
 
 def _read_answer(body: Mapping[str, Any], options: tuple[str, ...], asked: str) -> Answer:

@@ -29,8 +29,9 @@ __all__ = [
 WEBHOOK_SECRET_HEADER = "X-Regiontext-Secret"
 """The header in which Label Studio's webhook carries `webhook_secret` (set by `regiontext connect`)."""
 
-OPEN_ROUTES = frozenset({"/health", "/webhook"})
-"""Routes without basic auth: Label Studio sends annotation webhooks without it; they have their own secret."""
+OPEN_ROUTES = frozenset({"/health", "/ready", "/webhook"})
+"""Routes without basic auth: those that watch the process tell nothing, and webhooks, which Label Studio sends without
+it, have their own secret."""
 
 
 def may_call(settings: Settings, path: str, headers: Headers) -> bool:

@@ -28,6 +28,8 @@ __all__ = [
     "add_suggestions",
     "champion",
     "count",
+    "count_open_events",
+    "count_outcomes",
     "finish_event",
     "image_of_task",
     "open_events",
@@ -107,6 +109,19 @@ def add_event(session: Session, action: str, payload: Mapping[str, Any]) -> int:
     session.add(event)
     session.flush()
     return event.id
+
+
+def count_open_events(session: Session) -> int:
+    """How many events wait to be worked off."""
+    waiting = select(func.count()).select_from(EventRow).where(EventRow.processed_at.is_(None))
+    return session.scalar(waiting) or 0
+
+
+def count_outcomes(session: Session) -> list[tuple[str | None, str, str, int]]:
+    """(model version, arm, outcome, how many fields), for every combination there is."""
+    keys = OutcomeRow.model_version, OutcomeRow.arm, OutcomeRow.outcome
+    rows = session.execute(select(*keys, func.count()).group_by(*keys))
+    return [(version, arm, outcome, number) for version, arm, outcome, number in rows]
 
 
 def open_events(session: Session, *, limit: int = 100) -> Sequence[EventRow]:

@@ -3,7 +3,7 @@
 Knows nothing of regions, images or randomness. The first eight kinds and the nine colours are those
 of ViP-LLaVA (arXiv 2312.00784, visual prompt table); `patch` and `dots` are this project's reading
 of EAGLE (arXiv 2409.16723: coloured patches, geometry-agnostic points), whose exact sizes were
-never published.
+never published; `number` is a set-of-mark number (arXiv 2310.11441).
 """
 
 from __future__ import annotations
@@ -12,9 +12,24 @@ from typing import Final
 
 from regiontext.errors import MarkError
 
-__all__ = ["ANY_KIND", "COLOURS", "KINDS", "NOUNS", "PREPOSITIONS", "RGB", "check_kind"]
+__all__ = [
+    "ANY_KIND",
+    "COLOURS",
+    "KINDS",
+    "LARGEST_NUMBER",
+    "NOUNS",
+    "NUMBER",
+    "PREPOSITIONS",
+    "RGB",
+    "TRAINING_KINDS",
+    "check_kind",
+]
 
 RGB = tuple[int, int, int]
+
+# The one kind whose marks are told apart by what they say, not by their colour.
+NUMBER: Final = "number"
+LARGEST_NUMBER: Final = 999
 
 KINDS: Final = (
     "rectangle",
@@ -27,10 +42,14 @@ KINDS: Final = (
     "arrow",
     "patch",
     "dots",
+    NUMBER,
 )
 
-# A view may leave the kind open: a random one in training, a rectangle at inference.
+# A view may leave the kind open: a random one of TRAINING_KINDS in training, a rectangle at
+# inference. Numbers are not among them: models are trained on them only where a view asks for them
+# by name, and what was trained before they existed can be trained again the same.
 ANY_KIND: Final = "any"
+TRAINING_KINDS: Final = tuple(kind for kind in KINDS if kind != NUMBER)
 
 COLOURS: Final[dict[str, RGB]] = {
     "red": (255, 0, 0),
@@ -55,6 +74,7 @@ PREPOSITIONS: Final[dict[str, str]] = {
     "arrow": "pointed to by",
     "patch": "covered by",
     "dots": "marked by",
+    NUMBER: "marked by",
 }
 
 NOUNS: Final[dict[str, str]] = {kind: kind for kind in KINDS} | {"contour": "mask contour"}

@@ -1,11 +1,11 @@
-"""How text names a mark: "within the red rectangle", "at the lime point".
+"""How text names a mark: "within the red rectangle", "at the lime point", "marked by the number 3".
 
 Knows nothing of where the mark is. The prepositions of the eight ViP-LLaVA kinds are that paper's.
 """
 
 from __future__ import annotations
 
-from regiontext.marks.kinds import NOUNS, PREPOSITIONS
+from regiontext.marks.kinds import NOUNS, NUMBER, PREPOSITIONS
 from regiontext.marks.layout import Mark
 from regiontext.marks.style import Style
 
@@ -13,9 +13,12 @@ __all__ = ["phrase"]
 
 
 def phrase(mark: Mark | Style) -> str:
-    """The words that name `mark`, to follow "the object"; without the colour when the colour has no
-    name.
+    """The words that name `mark`, to follow "the object".
+
+    The colour is left out when it has no name, and of a number, which needs none to be found.
     """
     style = mark.style if isinstance(mark, Mark) else mark
+    if style.kind == NUMBER:
+        return f"{PREPOSITIONS[NUMBER]} the {NOUNS[NUMBER]} {style.number}"
     words = [PREPOSITIONS[style.kind], "the", style.colour or "", NOUNS[style.kind]]
     return " ".join(word for word in words if word)

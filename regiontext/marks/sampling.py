@@ -1,7 +1,7 @@
-"""Points inside a mask: the one deepest inside, well-spread ones, random ones.
+"""Points inside a mask: the one deepest inside, well-spread ones, random ones; and how deep each is.
 
-Knows nothing of marks. Every function takes `mask` bool[H, W] with at least one true pixel and
-returns float64 x, y in pixels of that mask; pixel centres are at integer + 0.5.
+Knows nothing of marks. Every function takes `mask` bool[H, W]; those that return points need at
+least one true pixel and give float64 x, y in pixels of that mask, pixel centres at integer + 0.5.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from regiontext.marks.parts import Points
 
-__all__ = ["deepest_point", "farthest_points", "random_points", "shrink"]
+__all__ = ["deepest_point", "depths", "farthest_points", "random_points", "shrink"]
 
 _WORKING_SIDE = 64
 _WORKING_POINTS = 600
@@ -25,6 +25,30 @@ def shrink(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     padded[1:-1, 1:-1] = mask
     inner: NDArray[np.bool_] = mask & padded[:-2, 1:-1] & padded[2:, 1:-1]
     inner &= padded[1:-1, :-2] & padded[1:-1, 2:]
+    return inner
+
+
+def depths(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The squared Euclidean distance from every pixel to the nearest one that is not in `mask`,
+    int64[H, W], exact; what lies beyond the array is outside.
+
+    Takes time in proportion to the pixels times the greatest depth.
+    """
+    height, width = mask.shape
+    inside = np.pad(mask, 1)
+    rows = np.arange(height + 2)[:, None]
+    above = np.maximum.accumulate(np.where(inside, 0, rows), axis=0)
+    below = np.minimum.accumulate(np.where(inside, height + 1, rows)[::-1], axis=0)[::-1]
+    # Along the column first, then the lower envelope along the row.
+    straight = np.minimum(rows - above, below - rows).astype(np.int64) ** 2
+    nearest = straight.copy()
+    for shift in range(1, width + 2):
+        if shift * shift >= nearest.max(initial=0):
+            break
+        there = straight + shift * shift
+        np.minimum(nearest[:, shift:], there[:, :-shift], out=nearest[:, shift:])
+        np.minimum(nearest[:, :-shift], there[:, shift:], out=nearest[:, :-shift])
+    inner: NDArray[np.int64] = nearest[1:-1, 1:-1]
     return inner
 
 

@@ -15,7 +15,15 @@ from typing import Final
 import numpy as np
 
 from regiontext.errors import MarkError
-from regiontext.marks.kinds import COLOURS, KINDS, RGB, check_kind
+from regiontext.marks.kinds import (
+    COLOURS,
+    KINDS,
+    LARGEST_NUMBER,
+    NUMBER,
+    RGB,
+    TRAINING_KINDS,
+    check_kind,
+)
 
 __all__ = ["Style", "inference_style", "training_style", "training_styles"]
 
@@ -35,10 +43,11 @@ _WIDTHS: Final = {
     "mask": 0.0,
     "patch": 0.0,
     "dots": 4.0,
+    NUMBER: 2.0,
 }
 
 # Training: inclusive integer ranges of the width factor (radius for point and dots, half-width for
-# contour).
+# contour, one cell of a digit for number).
 _TRAINING_WIDTHS: Final = {
     "rectangle": (2, 8),
     "ellipse": (2, 8),
@@ -50,10 +59,12 @@ _TRAINING_WIDTHS: Final = {
     "mask": (0, 0),
     "patch": (0, 0),
     "dots": (2, 7),
+    NUMBER: (1, 3),
 }
 _TRAINING_ALPHA: Final = (96, 255)
 _TRAINING_ALPHAS: Final = {"mask": (48, 128), "patch": (112, 208)}
 _TRAINING_DOTS: Final = (4, 16)
+_TRAINING_NUMBERS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -61,10 +72,11 @@ class Style:
     """How one mark looks.
 
     `colour` is a name of `COLOURS`, or None for an unnamed `rgb`. `alpha` is 0..255. `width` is the
-    factor of the stroke width, the radius (point, dots) or the half-width (contour). The rest
-    matters to one kind each: `grow` scales the ellipse about the box, `aspect` stretches the
-    point, `bend` puts a vertex into the arrow's shaft, `solid_head` fills its head, `dots` counts
-    the dots.
+    factor of the stroke width, the radius (point, dots), the half-width (contour) or one cell of a
+    digit (number). The rest matters to one kind each: `grow` scales the ellipse about the box,
+    `aspect` stretches the point, `bend` puts a vertex into the arrow's shaft, `solid_head` fills
+    its head, `dots` counts the dots, `number` is what a number's plate says (None for every other
+    kind), `round_plate` makes that plate a disc.
     """
 
     kind: str
@@ -77,6 +89,8 @@ class Style:
     bend: bool = False
     solid_head: bool = True
     dots: int = 9
+    number: int | None = None
+    round_plate: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn: MarkError with the value."""
@@ -87,6 +101,12 @@ class Style:
             raise MarkError(f"rgb is {self.rgb}; each channel must lie in 0..255")
         if self.dots < 1:
             raise MarkError(f"a mark of {self.dots} dots shows nothing; use at least 1")
+        if self.kind != NUMBER and self.number is not None:
+            raise MarkError(f"a {self.kind} shows no number, so not {self.number}; leave it out")
+        if self.kind == NUMBER and not 1 <= (self.number or 0) <= LARGEST_NUMBER:
+            raise MarkError(
+                f"the mark's number is {self.number}; it must lie in 1..{LARGEST_NUMBER}"
+            )
 
     def recoloured(self, colour: str) -> Style:
         """The same style in another named colour; MarkError if the name is unknown."""
@@ -99,10 +119,13 @@ def _rgb(colour: str) -> RGB:
     return COLOURS[colour]
 
 
-def inference_style(kind: str = "rectangle", colour: str = "red") -> Style:
+def inference_style(
+    kind: str = "rectangle", colour: str = "red", number: int | None = None
+) -> Style:
     """The fixed style of `kind` used whenever nothing is random: at inference and in previews.
 
-    MarkError if the kind or the colour is unknown.
+    `number` is for the kind of that name only, and 1 if left out. MarkError if the kind or the
+    colour is unknown, or the number does not fit.
     """
     check_kind(kind)
     return Style(
@@ -111,22 +134,24 @@ def inference_style(kind: str = "rectangle", colour: str = "red") -> Style:
         rgb=_rgb(colour),
         alpha=_ALPHAS.get(kind, _STROKE_ALPHA),
         width=_WIDTHS[kind],
+        number=1 if kind == NUMBER and number is None else number,
     )
 
 
 def training_style(
     rng: np.random.Generator,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] = TRAINING_KINDS,
     *,
     colour: str | None = None,
     unnamed: float = 0.5,
+    number: int | None = None,
 ) -> Style:
     """A random style (ViP-LLaVA, visual_prompt_generator): kind uniform over `kinds`, alpha and
     width in its ranges.
 
     The colour is `colour` if given; otherwise, with probability `unnamed`, a random RGB without a
-    name, else one of the nine named colours. MarkError if `kinds` is empty or holds an unknown
-    kind.
+    name, else one of the nine named colours. A number mark says `number`, or a random one of
+    1..20. MarkError if `kinds` is empty or holds an unknown kind.
     """
     if not kinds:
         raise MarkError("no mark kind to choose from; give at least one of " + ", ".join(KINDS))
@@ -141,7 +166,7 @@ def training_style(
         rgb = _rgb(colour)
     low, high = _TRAINING_ALPHAS.get(kind, _TRAINING_ALPHA)
     thin, thick = _TRAINING_WIDTHS[kind]
-    return Style(
+    style = Style(
         kind=kind,
         colour=colour,
         rgb=rgb,
@@ -152,33 +177,55 @@ def training_style(
         bend=bool(rng.random() < 0.5),
         solid_head=bool(rng.random() < 0.5),
         dots=int(rng.integers(_TRAINING_DOTS[0], _TRAINING_DOTS[1] + 1)),
+        number=1 if kind == NUMBER else None,
     )
+    if kind != NUMBER:
+        return style
+    if number is None:
+        number = int(rng.integers(1, _TRAINING_NUMBERS + 1))
+    return replace(style, number=number, round_plate=bool(rng.random() < 0.5))
 
 
 def training_styles(
-    rng: np.random.Generator, count: int, kinds: Sequence[str] = KINDS
+    rng: np.random.Generator, count: int, kinds: Sequence[str] = TRAINING_KINDS
 ) -> tuple[Style, ...]:
-    """`count` random styles for one image, no two of which share kind and colour.
+    """`count` random styles for one image, no two of which share kind, colour and number.
 
     Kinds are drawn with replacement; marks of a kind that occurs more than once all get distinct
     named colours, a kind that occurs once gets a named or an unnamed colour with even odds
-    (ViP-LLaVA, visual_prompt_organizer). MarkError if a kind would need more colours than there are
-    names.
+    (ViP-LLaVA, visual_prompt_organizer). Numbers are distinct as well, random ones of 1..20 or
+    of 1..`count` if that is more; their colours have names while there are any left. MarkError if
+    another kind would need more colours than there are names.
     """
     if not kinds:
         raise MarkError("no mark kind to choose from; give at least one of " + ", ".join(KINDS))
-    if count > len(COLOURS) * len(set(kinds)):
+    if count > sum(_most(kind) for kind in set(kinds)):
         raise MarkError(
             f"{count} marks of {len(set(kinds))} kind(s) cannot all be told apart in one image; "
-            f"render at most {len(COLOURS)} regions per kind, or spread them over several images"
+            f"render at most {len(COLOURS)} regions per kind, mark them with kind {NUMBER!r} (up to "
+            f"{LARGEST_NUMBER}), or spread them over several images"
         )
     chosen: list[str] = []
     while len(chosen) < count:
         kind = kinds[int(rng.integers(len(kinds)))]
-        if chosen.count(kind) < len(COLOURS):
+        if chosen.count(kind) < _most(kind):
             chosen.append(kind)
     names = {kind: [str(c) for c in rng.permutation(list(COLOURS))] for kind in sorted(set(chosen))}
+    numbers: list[int] = []
+    if NUMBER in chosen:
+        numbers = [int(n) + 1 for n in rng.permutation(max(_TRAINING_NUMBERS, count))]
     return tuple(
-        training_style(rng, (kind,), colour=names[kind].pop() if chosen.count(kind) > 1 else None)
+        training_style(
+            rng,
+            (kind,),
+            colour=names[kind].pop() if chosen.count(kind) > 1 and names[kind] else None,
+            unnamed=1.0 if kind == NUMBER and not names[kind] else 0.5,
+            number=numbers.pop() if kind == NUMBER else None,
+        )
         for kind in chosen
     )
+
+
+def _most(kind: str) -> int:
+    """How many marks of `kind` can be told apart in one image."""
+    return LARGEST_NUMBER if kind == NUMBER else len(COLOURS)

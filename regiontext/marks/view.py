@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,10 +19,10 @@ from PIL import Image
 from regiontext.errors import MarkError
 from regiontext.evidence import evidence_line
 from regiontext.geometry import Box
-from regiontext.marks.choose import contrasting_colours
+from regiontext.marks.colours import contrasting_colours
 from regiontext.marks.draw import draw
-from regiontext.marks.kinds import ANY_KIND, KINDS, check_kind
-from regiontext.marks.layout import Mark, lay_out
+from regiontext.marks.kinds import ANY_KIND, NUMBER, TRAINING_KINDS, check_kind
+from regiontext.marks.layout import Layout, Mark, lay_out_all
 from regiontext.marks.phrase import phrase
 from regiontext.marks.style import Style, inference_style, training_styles
 from regiontext.region import Region
@@ -40,8 +40,9 @@ class View:
     kind: a mark kind, or "any" (random with a generator, else rectangle). context: the crop grows
     by context * its side each way, as in Describe Anything's focal crop. min_side: the crop's sides
     before that growth, px. max_side: larger pictures are scaled down to it after the marks are
-    drawn. evidence: whether facts from the geometry go with the question. MarkError if a value is
-    out of range.
+    drawn. evidence: whether facts from the geometry go with the question. alpha, width, dots: given,
+    they hold in every style, random ones too (see `Style`); None leaves them to the kind. Published
+    results of ViP-LLaVA are with alpha 128 and width 3. MarkError if a value is out of range.
     """
 
     scope: str = "whole"
@@ -50,6 +51,9 @@ class View:
     min_side: int = 48
     max_side: int = 1024
     evidence: bool = False
+    alpha: int | None = None
+    width: float | None = None
+    dots: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be shown."""
@@ -63,10 +67,22 @@ class View:
             raise MarkError(
                 f"min_side {self.min_side} and max_side {self.max_side} must be at least 1 px"
             )
+        if self.width is not None and not (math.isfinite(self.width) and self.width >= 0):
+            raise MarkError(f"width is {self.width}; it must be 0 or more")
+        self.styled(inference_style())
+
+    def styled(self, style: Style) -> Style:
+        """`style` with the alpha, width and number of dots that this view fixes."""
+        return replace(
+            style,
+            alpha=style.alpha if self.alpha is None else self.alpha,
+            width=style.width if self.width is None else self.width,
+            dots=style.dots if self.dots is None else self.dots,
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """The view as JSON values; `from_dict` reads it back."""
-        return asdict(self)
+        """The view as JSON values, without what it leaves to the kind; `from_dict` reads it back."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> View:
@@ -81,6 +97,8 @@ class View:
     def hash(self) -> str:
         """sha256 hex of the settings; equal views have equal hashes."""
         plain = self.to_dict() | {"context": float(self.context)}
+        if self.width is not None:
+            plain["width"] = float(self.width)
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
@@ -110,8 +128,9 @@ def render(
     image: RGB, the upright image on which the regions are (their `size` must be its size). Crops
     first, then draws on the crop, so that mark sizes fit what is shown, then scales down. Without
     `rng` each region gets the fixed inference style in a colour of its own that stands out from the
-    pixels it covers; with it, a random training style. Marks never share kind and colour. MarkError
-    if there is no region, too many, or a size does not match.
+    pixels it covers; with it, a random training style. Marks never share kind and colour; numbers,
+    which count from 1 in the order of `regions`, never share the number. MarkError if there is no
+    region, too many, or a size does not match.
     """
     _check(image, regions)
     size = image.size
@@ -121,18 +140,13 @@ def render(
     if view.scope in ("crop", "both"):
         boxes.append(crop_box(regions, size, context=view.context, min_side=view.min_side))
     scenes = [_cut(image, regions, box) for box in boxes]
-    styles = _styles(scenes[-1], len(regions), view, rng)
+    styles, layouts = _lay_out(scenes, view, rng)
     images = tuple(
         _fit(
-            Image.fromarray(
-                draw(
-                    pixels,
-                    [Mark(s, lay_out(r, s, rng=rng)) for r, s in zip(cut, styles, strict=True)],
-                )
-            ),
+            Image.fromarray(draw(pixels, list(map(Mark, styles, placed)))),
             view.max_side,
         )
-        for pixels, cut in scenes
+        for (pixels, _), placed in zip(scenes, layouts, strict=True)
     )
     return Rendered(
         images=images,
@@ -174,15 +188,25 @@ def _cut(image: Image.Image, regions: Sequence[Region], box: tuple[int, int, int
     return np.asarray(image.crop(box)), [region.crop(whole) for region in regions]
 
 
-def _styles(
-    scene: _Scene, count: int, view: View, rng: np.random.Generator | None
-) -> tuple[Style, ...]:
+def _lay_out(
+    scenes: Sequence[_Scene], view: View, rng: np.random.Generator | None
+) -> tuple[list[Style], list[tuple[Layout, ...]]]:
+    """One style per region for all scenes, and per scene one layout per region."""
+    pixels, regions = scenes[-1]
     if rng is not None:
-        return training_styles(rng, count, KINDS if view.kind == ANY_KIND else (view.kind,))
-    plain = inference_style("rectangle" if view.kind == ANY_KIND else view.kind)
-    pixels, regions = scene
-    colours = contrasting_colours(pixels, [lay_out(region, plain) for region in regions])
-    return tuple(plain.recoloured(colour) for colour in colours)
+        kinds = TRAINING_KINDS if view.kind == ANY_KIND else (view.kind,)
+        styles = [view.styled(style) for style in training_styles(rng, len(regions), kinds)]
+        return styles, [lay_out_all(cut, styles, rng=rng) for _, cut in scenes]
+    kind = "rectangle" if view.kind == ANY_KIND else view.kind
+    numbered = kind == NUMBER
+    styles = [
+        view.styled(inference_style(kind, number=rank if numbered else None))
+        for rank in range(1, len(regions) + 1)
+    ]
+    layouts = [lay_out_all(cut, styles) for _, cut in scenes]
+    # Where marks run does not depend on their colours, but colours do on what is underneath.
+    colours = contrasting_colours(pixels, layouts[-1], repeat=numbered)
+    return [s.recoloured(c) for s, c in zip(styles, colours, strict=True)], layouts
 
 
 def _fit(image: Image.Image, max_side: int) -> Image.Image:

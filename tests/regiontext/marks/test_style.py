@@ -8,12 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regiontext.errors import MarkError
-from regiontext.marks.kinds import COLOURS, KINDS, NOUNS, PREPOSITIONS
+from regiontext.marks.kinds import COLOURS, KINDS, NOUNS, PREPOSITIONS, TRAINING_KINDS
 from regiontext.marks.style import Style, inference_style, training_style, training_styles
 
 
 def test_every_kind_has_words() -> None:
     assert set(PREPOSITIONS) == set(NOUNS) == set(KINDS)
+
+
+def test_an_open_kind_is_trained_on_all_but_numbers() -> None:
+    assert KINDS[:10] == TRAINING_KINDS and set(KINDS) - set(TRAINING_KINDS) == {"number"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

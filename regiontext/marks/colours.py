@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from regiontext.errors import MarkError
 from regiontext.marks.draw import coverage
-from regiontext.marks.kinds import COLOURS
+from regiontext.marks.kinds import COLOURS, NUMBER
 from regiontext.marks.layout import Layout
 
 __all__ = ["contrasting_colours"]
@@ -28,20 +28,26 @@ _CLEAR: Final = 160.0
 _SAMPLES: Final = 400
 
 
-def contrasting_colours(image: NDArray[np.uint8], layouts: Sequence[Layout]) -> tuple[str, ...]:
+def contrasting_colours(
+    image: NDArray[np.uint8], layouts: Sequence[Layout], *, repeat: bool = False
+) -> tuple[str, ...]:
     """One named colour per layout, all different, for marks on uint8[H, W, 3] `image`.
 
     For each mark in turn: the first colour of a fixed order that is clearly unlike the pixels under
     the mark (nine in ten of them at least 160 away in RGB) and unlike the colours already given; if
-    none is, the one that is farthest. MarkError when there are more layouts than colours.
+    none is, the one that is farthest. With `repeat`, for marks that are told apart otherwise, every
+    tenth mark starts with all colours again; without it MarkError when there are more layouts than
+    colours.
     """
-    if len(layouts) > len(COLOURS):
+    if len(layouts) > len(COLOURS) and not repeat:
         raise MarkError(
             f"{len(layouts)} marks of one kind need {len(layouts)} colours and there are "
-            f"{len(COLOURS)}; render at most {len(COLOURS)} regions in one image"
+            f"{len(COLOURS)}; render at most {len(COLOURS)} regions in one image, or mark them "
+            f"with kind {NUMBER!r}"
         )
-    given: list[str] = []
+    chosen: list[str] = []
     for layout in layouts:
+        given = chosen[len(chosen) // len(COLOURS) * len(COLOURS) :]
         under = _under(image, layout)
         scores = {
             colour: min(_distance(under, colour), *(_apart(colour, other) for other in given), 1e9)
@@ -49,8 +55,8 @@ def contrasting_colours(image: NDArray[np.uint8], layouts: Sequence[Layout]) -> 
             if colour not in given
         }
         clear = [colour for colour, score in scores.items() if score >= _CLEAR]
-        given.append(clear[0] if clear else max(scores, key=lambda colour: scores[colour]))
-    return tuple(given)
+        chosen.append(clear[0] if clear else max(scores, key=lambda colour: scores[colour]))
+    return tuple(chosen)
 
 
 def _under(image: NDArray[np.uint8], layout: Layout) -> NDArray[np.float64]:

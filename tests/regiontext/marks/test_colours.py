@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from regiontext.errors import MarkError
-from regiontext.marks.choose import contrasting_colours
+from regiontext.marks.colours import contrasting_colours
 from regiontext.marks.kinds import COLOURS
 from regiontext.marks.layout import lay_out
 from regiontext.marks.style import inference_style

@@ -1,0 +1,206 @@
+"""Set-of-mark numbers: where the plate of each region's number goes, and what is on it.
+
+After Set-of-Mark (arXiv 2310.11441, mark allocation): regions in order of area, smallest first,
+each without the pixels of those before it; the number goes to the deepest point of what is left by
+the distance transform, and beside the region where it would hide too much of it. The sizes are this
+project's. Nothing here is random.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontext.marks.layouts.glyphs import digits
+from regiontext.marks.layouts.place import Place, scaled
+from regiontext.marks.parts import Part, Raster
+from regiontext.marks.sampling import depths
+from regiontext.marks.style import Style
+
+__all__ = ["Numbered", "numbers"]
+
+Numbered = tuple[tuple[Part, ...], tuple[Part, ...]]
+"""The plate, and the digits on it."""
+
+_Mask = NDArray[np.bool_]
+_Spot = tuple[int, int]
+_Box = tuple[int, int, int, int]
+
+# A plate hides at most this share of its region, and shrinks at most to this share of its size
+# before it moves beside the region.
+_MOST_HIDDEN: Final = 0.25
+_LEAST_SIZE: Final = 2 / 3
+_WORKING_SIDE: Final = 128
+
+
+def numbers(places: Sequence[Place], styles: Sequence[Style]) -> tuple[Numbered, ...]:
+    """The plates and digits of the numbers of several regions of one image, in their order.
+
+    Plates stay within the image wherever it can hold them, and clear of each other wherever there
+    is room.
+    """
+    order = sorted(range(len(places)), key=lambda index: places[index].region.area)
+    taken: list[_Box] = []
+    found: dict[int, Numbered] = {}
+    for rank, index in enumerate(order):
+        smaller = [places[other] for other in order[:rank]]
+        larger = [places[other] for other in order[rank + 1 :]]
+        plate, (x, y), cell = _settle(places[index], styles[index], smaller, larger, taken)
+        height, width = plate.shape
+        taken.append((x, y, x + width, y + height))
+        text = digits(styles[index].number or 0, cell)
+        inset = x + (width - text.shape[1]) // 2, y + (height - text.shape[0]) // 2
+        found[index] = (Raster(plate, (x, y)),), (Raster(text, inset),)
+    return tuple(found[index] for index in range(len(places)))
+
+
+def _settle(
+    place: Place,
+    style: Style,
+    smaller: Sequence[Place],
+    larger: Sequence[Place],
+    taken: Sequence[_Box],
+) -> tuple[_Mask, _Spot, int]:
+    """The plate of one number, its top left pixel, and the size of a cell."""
+    cell = scaled(style.width, place.size)
+    left, top = place.origin
+    free = place.pixels.copy()
+    height, width = free.shape
+    box = (left, top, left + width, top + height)
+    for x0, y0, x1, y1 in _within(taken, box):
+        free[y0:y1, x0:x1] = False
+    for other in smaller:
+        free &= ~other.region.mask[box[1] : box[3], box[0] : box[2]]
+    for size in range(cell, max(1, round(cell * _LEAST_SIZE)) - 1, -1):
+        plate = _plate(style, size)
+        if plate.sum() <= _MOST_HIDDEN * place.region.area:
+            spot = _deepest(free, plate.shape)
+            if spot is not None:
+                return plate, (left + spot[0], top + spot[1]), size
+    plate = _plate(style, cell)
+    while cell > 1 and (plate.shape[0] > place.size[1] or plate.shape[1] > place.size[0]):
+        cell -= 1
+        plate = _plate(style, cell)
+    return plate, _beside(place, [*smaller, *larger], taken, plate.shape), cell
+
+
+def _plate(style: Style, cell: int) -> _Mask:
+    """A rectangle without its corners, or a disc, with a margin of one cell around the digits."""
+    height, width = digits(style.number or 0, cell).shape
+    if style.round_plate:
+        # The diagonal rounded up, then twice the coordinates: all of it in whole numbers.
+        across = math.isqrt(width * width + height * height - 1) + 1 + 2 * cell
+        steps = 2 * np.arange(across) + 1 - across
+        disc: _Mask = steps[:, None] ** 2 + steps[None, :] ** 2 <= across * across
+        return disc
+    plate = np.ones((height + 2 * cell, width + 2 * cell), dtype=bool)
+    notch = (cell + 1) // 2
+    for rows in (slice(None, notch), slice(-notch, None)):
+        for columns in (slice(None, notch), slice(-notch, None)):
+            plate[rows, columns] = False
+    return plate
+
+
+def _deepest(pixels: _Mask, shape: tuple[int, ...]) -> _Spot | None:
+    """Where in bool[h, w] a plate of `shape` lies wholly on true pixels, its centre as deep inside
+    as can be; of equally deep ones the nearest to the middle. None if it fits nowhere.
+    """
+    height, width = shape
+    sums = _window_sums(pixels, height, width)
+    ys, xs = np.nonzero(sums == height * width)
+    if not len(xs):
+        return None
+    step = max(1, -(-max(pixels.shape) // _WORKING_SIDE))
+    deep = depths(pixels[step // 2 :: step, step // 2 :: step])
+    rows = np.minimum((ys + height // 2) // step, deep.shape[0] - 1)
+    columns = np.minimum((xs + width // 2) // step, deep.shape[1] - 1)
+    depth = deep[rows, columns]
+    best = np.flatnonzero(depth == depth.max())
+    inside = np.nonzero(pixels)
+    middle = inside[1].mean() - width / 2, inside[0].mean() - height / 2
+    away = (xs[best] - middle[0]) ** 2 + (ys[best] - middle[1]) ** 2
+    chosen = best[int(np.argmin(away))]
+    return int(xs[chosen]), int(ys[chosen])
+
+
+def _beside(
+    place: Place, others: Sequence[Place], taken: Sequence[_Box], shape: tuple[int, ...]
+) -> _Spot:
+    """Where a plate of `shape` goes that its region cannot hold: clear of the plates already there,
+    off the region, off other regions, near to the region's anchor, in this order of weight.
+
+    First within one plate of the region's box, then within three.
+    """
+    height, width = shape
+    anchor = place.anchor()
+    best, spot = None, (0, 0)
+    for reach in (1, 3):
+        x0, y0, x1, y1 = _window(place, reach * width, reach * height)
+        window = (slice(y0, y1), slice(x0, x1))
+        own = _window_sums(place.region.mask[window], height, width)
+        step = max(1, -(-max(own.shape) // _WORKING_SIDE))
+        rows, columns = np.arange(own.shape[0])[::step], np.arange(own.shape[1])[::step]
+        grid = np.ix_(rows, columns)
+        hidden = np.zeros(own.shape, dtype=np.int64)
+        for other in others:
+            hidden += _window_sums(other.region.mask[window], height, width)
+        overlap = np.zeros((len(rows), len(columns)), dtype=np.int64)
+        for box in taken:
+            overlap += (
+                _shared(rows + y0, height, box[1], box[3])[:, None]
+                * _shared(columns + x0, width, box[0], box[2])[None, :]
+            )
+        away_y = (rows + y0 + height / 2 - anchor[1]) ** 2
+        away_x = (columns + x0 + width / 2 - anchor[0]) ** 2
+        away = away_y[:, None] + away_x[None, :]
+        keys = [cost.ravel() for cost in (away, hidden[grid], own[grid], overlap)]
+        first = int(np.lexsort(keys)[0])
+        row, column = divmod(first, len(columns))
+        cost = int(overlap[row, column])
+        if best is None or cost < best:
+            best, spot = cost, (int(columns[column]) + x0, int(rows[row]) + y0)
+        if best == 0:
+            break
+    return spot
+
+
+def _window(place: Place, dx: int, dy: int) -> _Box:
+    """The region's box grown by dx, dy within the image."""
+    left, top = place.origin
+    height, width = place.pixels.shape
+    x0, y0 = max(0, left - dx), max(0, top - dy)
+    x1, y1 = min(place.size[0], left + width + dx), min(place.size[1], top + height + dy)
+    return x0, y0, x1, y1
+
+
+def _window_sums(mask: _Mask, height: int, width: int) -> NDArray[np.int64]:
+    """How many true pixels each window of height x width holds, by its top left pixel."""
+    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), dtype=np.int64)
+    sums[1:, 1:] = mask.cumsum(axis=0).cumsum(axis=1)
+    height, width = min(height, mask.shape[0]), min(width, mask.shape[1])
+    return (
+        sums[height:, width:]
+        - sums[:-height, width:]
+        - sums[height:, :-width]
+        + sums[:-height, :-width]
+    )
+
+
+def _shared(starts: NDArray[np.intp], length: int, low: int, high: int) -> NDArray[np.intp]:
+    """How much of low..high each span of `length` from `starts` covers."""
+    shared: NDArray[np.intp] = np.minimum(starts + length, high) - np.maximum(starts, low)
+    return np.maximum(shared, 0)
+
+
+def _within(boxes: Sequence[_Box], window: _Box) -> list[_Box]:
+    """Those parts of `boxes` that lie in `window`, in its coordinates."""
+    x, y = window[:2]
+    cut = [
+        (max(a, x) - x, max(b, y) - y, min(c, window[2]) - x, min(d, window[3]) - y)
+        for a, b, c, d in boxes
+    ]
+    return [box for box in cut if box[2] > box[0] and box[3] > box[1]]

@@ -7,31 +7,15 @@ above towards y = 0.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from regiontext.region import Region
+from regiontext.relations import SPATIAL, predicates, relate
 
 __all__ = ["PREDICATES", "evidence_line", "spatial"]
 
-PREDICATES: Final = (
-    "inside",
-    "contains",
-    "overlapping",
-    "left of",
-    "right of",
-    "above",
-    "below",
-    "larger than",
-    "smaller than",
-)
-
-_WITHIN: Final = 0.9
-_TOUCHING: Final = 0.02
-_LARGER: Final = 1.5
+PREDICATES: Final = SPATIAL
 
 _PLACES: Final = (
     ("at the upper left", "at the top", "at the upper right"),
@@ -70,36 +54,7 @@ def spatial(a: Region, b: Region) -> tuple[str, ...]:
     below: each one's centre lies beyond the other's edge. larger / smaller than: at least 1.5 times
     the area, or at most that share of it.
     """
-    shared = _shared(a, b)
-    least = min(a.area, b.area)
-    found = set()
-    if shared >= _WITHIN * least:
-        found.add("inside" if a.area < b.area else "contains" if a.area > b.area else "overlapping")
-    elif shared > _TOUCHING * least:
-        found.add("overlapping")
-    for axis, (before, after) in enumerate((("left of", "right of"), ("above", "below"))):
-        if _precedes(a, b, axis):
-            found.add(before)
-        elif _precedes(b, a, axis):
-            found.add(after)
-    if a.area >= _LARGER * b.area:
-        found.add("larger than")
-    elif b.area >= _LARGER * a.area:
-        found.add("smaller than")
-    return tuple(predicate for predicate in PREDICATES if predicate in found)
-
-
-def _precedes(a: Region, b: Region, axis: int) -> bool:
-    (a0, a1), (b0, b1) = (a.box[axis], a.box[axis + 2]), (b.box[axis], b.box[axis + 2])
-    return (a0 + a1) / 2 <= b0 and a1 <= (b0 + b1) / 2
-
-
-def _shared(a: Region, b: Region) -> int:
-    x0, y0 = int(max(a.box[0], b.box[0])), int(max(a.box[1], b.box[1]))
-    x1, y1 = math.ceil(min(a.box[2], b.box[2])), math.ceil(min(a.box[3], b.box[3]))
-    if x1 <= x0 or y1 <= y0:
-        return 0
-    return int(np.count_nonzero(a.mask[y0:y1, x0:x1] & b.mask[y0:y1, x0:x1]))
+    return predicates(relate(a, b, with_gap=False))
 
 
 def _facts(region: Region, size: tuple[int, int]) -> str:

@@ -254,12 +254,17 @@ def _margin(a: Box, b: Box, axis: int) -> float:
 def _outline(region: Region) -> _Points:
     """Every grid point float64[2, N] where a pixel of the region meets one that is not of it."""
     x0, y0, x1, y1 = (int(side) for side in region.box)
-    padded = np.zeros((y1 - y0 + 2, x1 - x0 + 2), dtype=np.uint8)
+    across = x1 - x0 + 2
+    padded = np.zeros((y1 - y0 + 2, across), dtype=np.uint8)
     padded[1:-1, 1:-1] = region.mask[y0:y1, x0:x1]
-    rows = padded[:-1] + padded[1:]
-    around = rows[:, :-1] + rows[:, 1:]
-    # 1..3 of the four pixels around the point; below 1 wraps to 255.
-    y, x = np.divmod(np.flatnonzero(around - np.uint8(1) < 3), around.shape[1])
+    # Row after row: past the end of one the next begins, and both are empty there.
+    flat = padded.ravel()
+    around = flat[: -across - 1] + flat[1:-across]
+    around += flat[across:-1]
+    around += flat[across + 1 :]
+    around -= 1
+    # 1..3 of the four pixels around the point; 0 has wrapped to 255.
+    y, x = np.divmod(np.flatnonzero(around < 3), across)
     return np.stack([x + x0, y + y0]).astype(np.float64)
 
 
@@ -297,9 +302,10 @@ def _to_box(points: _Points, others: _Points) -> _Points:
 def _least(first: _Points, second: _Points) -> float:
     """The square of the shortest way between two sets of points."""
     if first.shape[1] * second.shape[1] <= _FEW:
-        across = first[0][:, None] - second[0]
-        down = first[1][:, None] - second[1]
-        return float((across * across + down * down).min())
+        squares = first.T @ (-2 * second)
+        squares += (first * first).sum(axis=0)[:, None]
+        squares += (second * second).sum(axis=0)
+        return float(squares.min())
     # One within a bay of the other: few points can be ruled out, and a tree is faster.
     tree = shapely.STRtree(shapely.points(second.T))
     found = tree.query_nearest(shapely.points(first.T), all_matches=False, return_distance=True)

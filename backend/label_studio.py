@@ -29,6 +29,7 @@ __all__ = [
     "image_url",
     "project_id",
     "sdk",
+    "token_ends",
     "token_kind",
     "whoami",
 ]
@@ -134,6 +135,12 @@ def token_kind(key: str) -> TokenKind:
     return "personal" if claims.get("token_type", "refresh") == "refresh" else "access"
 
 
+def token_ends(key: str) -> float | None:
+    """When a key stops working, in seconds since 1970; None if it says nothing of that (legacy tokens do not)."""
+    ends = (_claims(key) or {}).get("exp")
+    return float(ends) if isinstance(ends, (int, float)) else None
+
+
 class TokenAuth(httpx.Auth):
     """Authorises requests to one Label Studio, for sync and async clients alike.
 
@@ -236,10 +243,10 @@ class TokenAuth(httpx.Auth):
                 f"(HTTP {response.status_code}): {_detail(response)}. "
                 "Create a new one and set REGIONTEXT_LABEL_STUDIO_API_KEY"
             )
-        ends = (_claims(token) or {}).get("exp")
+        ends = token_ends(token)
         with self._lock:
             self._access = token
-            self._ends = float(ends) if isinstance(ends, (int, float)) else time.time() + 60.0
+            self._ends = ends if ends is not None else time.time() + 60.0
         return token
 
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from backend.errors import UnknownModel
 from backend.model_client import ModelClient
 from backend.settings import Settings
@@ -22,7 +24,7 @@ from regiontext.errors import MarkError
 from regiontext.labelstudio.config import LabelingConfig
 from regiontext.marks.view import View
 
-__all__ = ["Served", "choose", "refresh", "served", "unknown_yet"]
+__all__ = ["Served", "choose", "pick", "refresh", "served", "unknown_yet"]
 
 _log = logging.getLogger(__name__)
 
@@ -58,12 +60,18 @@ def served(settings: Settings, store: Store) -> Served | None:
     Reads the store only: fast, and right while the model server is away.
     """
     with store.read() as session:
-        announced = stored.served_models(session)
-        base = settings.model or _first_base(announced)
-        if base is None:
-            return None
-        adapter, base = _split(announced, base)
-        champion = stored.champion(session, base) if adapter is None else None
+        return pick(session, settings, stored.served_models(session))
+
+
+def pick(
+    session: Session, settings: Settings, announced: Sequence[Mapping[str, Any]]
+) -> Served | None:
+    """The model to ask when a server announces these; None if it announces none and none is named."""
+    base = settings.model or _first_base(announced)
+    if base is None:
+        return None
+    adapter, base = _split(announced, base)
+    champion = stored.champion(session, base) if adapter is None else None
     return choose(announced, base, adapter, champion)
 
 

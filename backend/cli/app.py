@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from backend.cli import connect, jobs, serve, status, up
+from backend.cli import connect, doctor, jobs, serve, up
 from backend.cli.running import set_debugging
 
 __all__ = ["app"]
@@ -56,5 +56,6 @@ _START, _WORK = "Set up", "Work"
 app.command(rich_help_panel=_START)(up.up)
 app.command(rich_help_panel=_START)(serve.serve)
 app.command(rich_help_panel=_START)(connect.connect)
-app.command(rich_help_panel=_START)(status.status)
+app.command(rich_help_panel=_START)(doctor.status)
+app.command(rich_help_panel=_START)(doctor.doctor)
 jobs.add_to(app, panel=_WORK)

@@ -23,6 +23,7 @@ COMMANDS = (
     "serve",
     "connect",
     "status",
+    "doctor",
     "prelabel",
     "collect",
     "export",

@@ -106,3 +106,43 @@ def test_webhooks_arrive_with_the_secret_and_start_training_with_basic_auth(site
     wait_for(lambda: "ANNOTATION_CREATED" in events(site))
     site.call("POST", f"/api/ml/{site.backend['id']}/train", json={})
     wait_for(lambda: "START_TRAINING" in events(site))
+
+
+def test_the_doctor_finds_all_hops_working_then_the_one_that_broke(site: Site) -> None:
+    """The last test of the module: it connects the site anew, as `regiontext connect` does."""
+    from backend.connect import connect
+    from backend.doctor import chain, examine
+    from backend.label_studio import client as authorised
+
+    site.upload()
+    backend, settings = site.app.state.backend, site.app.state.backend.settings
+    url = str(site.backend["url"])
+    here = settings.model_copy(update={"public_url": url})
+    hooks = site.call("GET", "/api/webhooks/", params={"project": site.project})
+
+    def examined() -> dict[str, str]:
+        with authorised(here) as client:
+            hops = chain(
+                here,
+                site.project,
+                client=client,
+                store=lambda: backend.store,
+                model_transport=site.stub.transport(),
+            )
+            return {f.name: f"{f.state}: {f.words}" for f in examine(hops)}
+
+    with authorised(here) as client:
+        connect(client, site.project, url, secret=SECRET, basic_auth=("ls", "pw"))
+    found = examined()
+    assert {line.split(":")[0] for line in found.values()} <= {"works", "doubtful"}, found
+    assert found["delivery"].startswith("works: an event arrived")
+    assert "1.23.2" in found["Label Studio"] and "personal access token" in found["key"]
+    (hook,) = site.call("GET", "/api/webhooks/", params={"project": site.project})
+    assert hook["id"] == hooks[0]["id"] and "PROJECT_UPDATED" not in hook["actions"]
+
+    headers = {WEBHOOK_SECRET_HEADER: "wrong"}
+    kept = {k: hook[k] for k in ("url", "actions", "send_payload", "send_for_all_actions")}
+    site.call("PATCH", f"/api/webhooks/{hook['id']}/", json=kept | {"headers": headers})
+    broken = examined()
+    assert broken["webhook"].startswith("wrong: the webhook carries another secret")
+    assert broken["delivery"].startswith("unknown: not tried: needs webhook")

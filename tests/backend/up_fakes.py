@@ -26,6 +26,9 @@ class FakeLabelStudio:
     tasks: dict[int, dict[str, Any]] = field(default_factory=dict)
     predictions: list[dict[str, Any]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    release: str = "1.23.2"
+    # Told what is sent to a webhook: its entry and the action.
+    sent: Callable[[dict[str, Any], str], None] = lambda hook, action: None
     refuse: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
     _next: int = 0
 
@@ -73,6 +76,10 @@ class FakeLabelStudio:
                 # As the real one: an update that does not name the actions empties them.
                 table[number]["actions"] = []
             table[number].update(body)
+            if kind == "projects":
+                for hook in self.hooks.values():
+                    if hook["send_for_all_actions"] or "PROJECT_UPDATED" in hook["actions"]:
+                        self.sent(hook, "PROJECT_UPDATED")
             if kind == "ml":
                 table[number] |= {"state": "CO", "readable_state": "Connected"}
         return httpx.Response(200, json=table[number])
@@ -86,6 +93,10 @@ class FakeLabelStudio:
         if path == "/api/projects":
             number = self.add_project(body["title"], body["label_config"])
             return httpx.Response(201, json=self.projects[number])
+        if path == "/api/version":
+            return httpx.Response(200, json={"release": self.release})
+        if path == "/api/current-user/whoami":
+            return httpx.Response(200, json={"email": "anna@example.com"})
         if path == "/api/ml" and method == "GET":
             return httpx.Response(200, json=list(self.backends.values()))
         if path == "/api/ml":

@@ -43,7 +43,8 @@ class DenseHeads(nn.Module):
 class Batch:
     """One training batch.
 
-    pixels: float32[B, 3, side, side] as the processor makes them; dense: int64[B, len(DENSE), patches].
+    pixels: float32[B * pictures, 3, side, side] as the processor makes them, an example's pictures one after the other;
+    dense: int64[B, len(DENSE), patches], of each example's last picture.
     """
 
     pixels: torch.Tensor
@@ -69,7 +70,8 @@ def collate(
     tokens: int,
 ) -> Batch:
     """Make a batch; `ids` are the image, user and padding token ids, or None to leave the texts out."""
-    pixels = torch.from_numpy(np.stack([item.pixels for item in items]))
+    pixels = torch.from_numpy(np.concatenate([item.pixels for item in items]))
+    pictures = len(items[0].pixels)
     scaled = pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
     dense = torch.from_numpy(np.stack([item.dense for item in items]).astype(np.int64))
     texts = None
@@ -78,23 +80,35 @@ def collate(
         shuffled = [[item.turns[i] for i in rng.permutation(len(item.turns))] for item in items]
         texts = pack(
             shuffled,
-            image_tokens=shape.image_tokens,
+            image_tokens=pictures * shape.image_tokens,
             image_id=image_id,
             user_id=user_id,
             pad_id=pad_id,
-            length=sequence_length(shape, tokens),
+            length=sequence_length(shape, tokens, pictures=pictures),
         )
     return Batch(scaled, dense, texts)
 
 
-def losses(model: VipLlavaForConditionalGeneration, heads: DenseHeads, batch: Batch) -> Losses:
-    """Run the model on a batch. Gradients flow to everything that either loss reaches."""
+def losses(
+    model: VipLlavaForConditionalGeneration,
+    heads: DenseHeads,
+    batch: Batch,
+    *,
+    readouts_only: bool = False,
+) -> Losses:
+    """Run the model on a batch. Gradients flow to everything that either loss reaches.
+
+    `readouts_only`: the dense loss trains the readouts and leaves the tower alone.
+    """
     states = vision_states(model, batch.pixels)
     right: dict[str, float] = {}
-    total = torch.zeros(())
+    total = torch.zeros((), device=batch.pixels.device)
     there = batch.dense[:, 0] > 0
-    for name, logits, target in zip(DENSE, heads(states[-1]), batch.dense.unbind(1), strict=True):
-        weight = torch.ones(logits.shape[-1])
+    pictures = len(batch.pixels) // len(batch.dense)
+    last = states[-1][pictures - 1 :: pictures]
+    read = heads(last.detach() if readouts_only else last)
+    for name, logits, target in zip(DENSE, read, batch.dense.unbind(1), strict=True):
+        weight = torch.ones(logits.shape[-1], device=logits.device)
         weight[0] = 0.3
         total = total + nn.functional.cross_entropy(
             logits.float().flatten(0, 1), target.flatten(), weight=weight

@@ -132,6 +132,8 @@ def answer_logits(
     features = model.model.multi_modal_projector(
         torch.cat([states[layer][:, 1:] for layer in layers], dim=-1)
     )
+    # The pictures of one sequence follow each other.
+    features = features.reshape(len(packed.ids), -1, features.shape[-1])
     words = model.get_input_embeddings()(packed.ids)
     count = features.shape[1]
     embedded = torch.cat([words[:, :1], features.to(words.dtype), words[:, 1 + count :]], dim=1)

@@ -15,14 +15,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerFast, VipLlavaForConditionalGeneration
+from transformers import AutoProcessor, PreTrainedTokenizerFast, VipLlavaForConditionalGeneration
 
 from model_server.architectures import tokenizer as tokens
 from model_server.architectures.tiny import Shape, build_model, build_processor
@@ -55,6 +55,11 @@ class Settings:
     """How to train; all that a resumed run must agree on."""
 
     minutes: float = 45.0
+    start: str = ""
+    readout_steps: int = 100
+    scope: str = "crop"
+    evidence: int = 1
+    vary: int = 1
     tower_share: float = 0.33
     seed: int = 0
     tower_batch: int = 64
@@ -123,8 +128,16 @@ def train(
     """
     work.mkdir(parents=True, exist_ok=True)
     shape = Shape()
-    tokenizer = world_tokenizer(settings.seed, settings.vocabulary)
-    model = build_model(tokenizer, shape, seed=settings.seed)
+    view = replace(bundled_view(), scope=settings.scope, evidence=bool(settings.evidence))
+    if settings.start:
+        tokenizer = AutoProcessor.from_pretrained(settings.start).tokenizer
+        model = VipLlavaForConditionalGeneration.from_pretrained(
+            settings.start, dtype=torch.float32
+        )
+        model.train()
+    else:
+        tokenizer = world_tokenizer(settings.seed, settings.vocabulary)
+        model = build_model(tokenizer, shape, seed=settings.seed)
     # CPU kernels for fused attention are slow backwards; plain matrix products are twice as fast.
     model.set_attn_implementation("eager")
     heads = DenseHeads(shape.vision_width)
@@ -146,10 +159,11 @@ def train(
         return streams.enter_context(
             Stream(
                 tokenizer,
-                bundled_view(),
+                view,
                 shape,
                 seed,
                 pairs=pairs,
+                vary=bool(settings.vary),
                 workers=settings.workers,
             )
         )
@@ -157,8 +171,8 @@ def train(
     with streams:
         was_tower = spent / total < settings.tower_share
         stream = renderer(was_tower)
-        while len(pool) < 40 * settings.tower_batch:
-            pool.add(stream.take(wait=True))
+        while len(pool) < 20 * settings.tower_batch:
+            pool.add(stream.take())
         log, tuner = _Averages(), _ThreadTuner(os.cpu_count() or 1)
         while spent < total:
             began = time.monotonic()
@@ -179,7 +193,8 @@ def train(
                     group.setdefault("full_lr", group["lr"])
                     group["lr"] = group["full_lr"] * learning_rate(done, start=start)
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                found = run(model, heads, batch)
+                learning = bool(settings.start) and step < settings.readout_steps
+                found = run(model, heads, batch, readouts_only=learning)
             loss = found.dense
             if found.answer is not None:
                 loss = found.answer + settings.dense_weight * found.dense
@@ -194,10 +209,6 @@ def train(
                 fresh = stream.take()
                 pool.add(fresh)
                 used -= len(fresh)
-                if not fresh:
-                    break
-            # A slow renderer must not leave a debt that a fast one would have to pay at once.
-            used = min(used, 8 * count)
             # A step that was held up by a sleeping machine must not eat the schedule.
             spent += min(time.monotonic() - began, 60.0)
             tuner.note((time.monotonic() - began) / count)
@@ -240,7 +251,9 @@ def export(
     about = {
         "name": NAME,
         "region_input": "overlay",
-        "view": bundled_view().to_dict(),
+        "view": replace(
+            bundled_view(), scope=settings.scope, evidence=bool(settings.evidence)
+        ).to_dict(),
         "max_regions": 2,
         # It tells how two objects lie, but mixes them up when it names both.
         "relation_sentences": "composed",

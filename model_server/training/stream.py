@@ -33,7 +33,8 @@ DENSE: tuple[str, ...] = ("shape", "colour", "material", "marked")
 class Encoded:
     """One example as the trainer needs it.
 
-    pixels: uint8[side, side, 3], padded; dense: uint8[len(DENSE), patches]; turns: token ids, all that were asked.
+    pixels: uint8[pictures, side, side, 3], padded; dense: uint8[len(DENSE), patches], of the last picture; turns: token
+    ids, all that were asked.
     """
 
     pixels: NDArray[np.uint8]
@@ -69,15 +70,15 @@ def encode(
     if rng.random() < spelling:
         turns.append(asking.spelling(rng))
     return Encoded(
-        np.asarray(fit_square(example.images[0], shape.image)),
+        np.stack([np.asarray(fit_square(image, shape.image)) for image in example.images]),
         dense_labels(example, shape),
         encode_turns(tokenizer, turns),
     )
 
 
-def sequence_length(shape: Shape, tokens: int) -> int:
-    """The packed length for `tokens` tokens of text after the image."""
-    return 1 + shape.image_tokens + tokens
+def sequence_length(shape: Shape, tokens: int, *, pictures: int = 1) -> int:
+    """The packed length for `tokens` tokens of text after the pictures."""
+    return 1 + pictures * shape.image_tokens + tokens
 
 
 class Pool:
@@ -121,17 +122,28 @@ class Stream:
         seed: Sequence[int],
         *,
         pairs: float,
+        vary: bool = True,
         workers: int = 1,
         chunk: int = 64,
     ) -> None:
-        """Start `workers` processes, each with a seed of its own derived from `seed`; `pairs` as in `examples`."""
+        """Start `workers` processes, each with a seed of its own derived from `seed`; the rest as in `examples`."""
         context = mp.get_context("spawn")
         self._queue: mp.Queue[list[Encoded]] = context.Queue(maxsize=16)
         saved = tokenizer.backend_tokenizer.to_str()
         self._processes = [
             context.Process(
                 target=_work,
-                args=(self._queue, saved, view, shape, [*seed, index], pairs, chunk, os.getpid()),
+                args=(
+                    self._queue,
+                    saved,
+                    view,
+                    shape,
+                    [*seed, index],
+                    pairs,
+                    vary,
+                    chunk,
+                    os.getpid(),
+                ),
                 daemon=True,
             )
             for index in range(workers)
@@ -149,10 +161,8 @@ class Stream:
             process.terminate()
             process.join()
 
-    def take(self, *, wait: bool = False) -> list[Encoded]:
-        """Return the next chunk, or an empty list if none is ready and `wait` is false."""
-        if not wait and self._queue.empty():
-            return []
+    def take(self) -> list[Encoded]:
+        """Return the next chunk; waits for it."""
         if not any(process.is_alive() for process in self._processes):
             raise RuntimeError("the rendering workers have died; see their traceback above")
         return self._queue.get(timeout=300)
@@ -165,13 +175,14 @@ def _work(
     shape: Shape,
     seed: Sequence[int],
     pairs: float,
+    vary: bool,
     chunk: int,
     parent: int,
 ) -> None:
     from tokenizers import Tokenizer
 
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(saved))
-    for items in _chunks(tokenizer, view, shape, seed, pairs, chunk):
+    for items in _chunks(tokenizer, view, shape, seed, pairs, vary, chunk):
         queue.put(items)
         if os.getppid() != parent:
             return
@@ -183,9 +194,10 @@ def _chunks(
     shape: Shape,
     seed: Sequence[int],
     pairs: float,
+    vary: bool,
     chunk: int,
 ) -> Iterator[list[Encoded]]:
     rng = np.random.default_rng([*seed, 7])
-    stream = examples(seed, view, pairs=pairs)
+    stream = examples(seed, view, pairs=pairs, vary=vary)
     while True:
         yield [encode(next(stream), tokenizer, shape, rng) for _ in range(chunk)]

@@ -1,4 +1,4 @@
-"""What can be asked about an object or a pair of objects of the world, and the right answers.
+"""What can be asked about one object of the world, and the right answers; pairs are asked about by `pairs`.
 
 Questions are worded as the product words them, by regiontext.questions: the default wording at least half of the time,
 else a paraphrase. Knows nothing of pixels.
@@ -12,23 +12,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from model_server.worlds import vocabulary
-from regiontext.evidence import PREDICATES
 from regiontext.questions.question import Question
-from regiontext.questions.wordings import NO_RELATION, PARAPHRASES, worded
+from regiontext.questions.wordings import PARAPHRASES, worded
 
 __all__ = [
     "KINDS",
+    "YES_NO",
     "Asked",
     "caption",
     "choice",
     "field_names",
     "open_attribute",
-    "relation",
-    "relation_sentence",
     "spelling",
+    "yes_no",
 ]
 
-KINDS: tuple[str, ...] = ("caption", "attribute", "choice", "relation", "sentence")
+# What is asked about one region, then what is asked about two.
+KINDS: tuple[str, ...] = ("caption", "attribute", "choice", "yesno", "relation", "same", "sentence")
 
 # What labeling configs may call a field that holds the attribute; the first is the world's own word.
 _FIELD_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -46,59 +46,13 @@ _OWN_WORDS: Mapping[str, tuple[str, ...]] = {
     "shape": ("What shape is the object {mark}?", "What kind of object is {mark}?"),
 }
 
-_SYLLABLES = [
-    "ba",
-    "be",
-    "bo",
-    "cre",
-    "da",
-    "dra",
-    "e",
-    "fi",
-    "flo",
-    "ga",
-    "gri",
-    "hu",
-    "in",
-    "ka",
-    "la",
-    "lo",
-    "mar",
-    "mi",
-    "na",
-    "no",
-    "o",
-    "pa",
-    "que",
-    "ri",
-    "ro",
-    "sa",
-    "sto",
-    "ta",
-    "te",
-    "ti",
-    "tra",
-    "u",
-    "va",
-    "ver",
-    "wi",
-    "xa",
-    "yo",
-    "ze",
-    "al",
-    "ble",
-    "cent",
-    "en",
-    "er",
-    "ish",
-    "ling",
-    "mond",
-    "nt",
-    "rt",
-    "st",
-    "tle",
-    "th",
-]
+YES_NO: tuple[str, str] = ("yes", "no")
+
+_SYLLABLES = (
+    "ba", "be", "bo", "cre", "da", "dra", "e", "fi", "flo", "ga", "gri", "hu", "in", "ka", "la", "lo", "mar", "mi",
+    "na", "no", "o", "pa", "que", "ri", "ro", "sa", "sto", "ta", "te", "ti", "tra", "u", "va", "ver", "wi", "xa", "yo",
+    "ze", "al", "ble", "cent", "en", "er", "ish", "ling", "mond", "nt", "rt", "st", "tle", "th",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,43 +104,27 @@ def choice(
     return Asked(question, words[attribute], "choice", attribute)
 
 
-def relation(rng: np.random.Generator, holds: Sequence[str], *, plain: bool = False) -> Asked:
-    """Ask how two regions are related, among a few predicates of which one holds at most, and "no relation".
-
-    `holds`: what regiontext.evidence.spatial found of the first towards the second.
-    """
-    false = [predicate for predicate in PREDICATES if predicate not in holds]
-    rng.shuffle(false)
-    options = false[: int(rng.integers(1, 6))]
-    answer = NO_RELATION
-    if holds and rng.random() < 0.8:
-        answer = str(holds[int(rng.integers(len(holds)))])
-        options.append(answer)
-    if rng.random() < 0.5:
-        rng.shuffle(options)
-    else:
-        options = [predicate for predicate in PREDICATES if predicate in options]
-    text = _wording(rng, "relation", "", plain)
-    question = Question("relations", "closed", text, (*options, NO_RELATION), ("a", "b"))
-    return Asked(question, answer, "relation")
-
-
-def relation_sentence(
+def yes_no(
     rng: np.random.Generator,
-    subject: Mapping[str, str],
-    target: Mapping[str, str],
-    holds: Sequence[str],
+    words: Mapping[str, str],
+    attribute: str,
     *,
+    others: Sequence[str] = (),
     plain: bool = False,
 ) -> Asked:
-    """Ask for a sentence: "the red star is left of the blue cube", with the first predicate that holds."""
-    told = holds[0] if holds else "next to"
-    answer = (
-        f"the {subject['colour']} {subject['shape']} is {told} "
-        f"the {target['colour']} {target['shape']}"
-    )
-    text = _wording(rng, "relation sentence", "", plain)
-    return Asked(Question("relation", "open", text, (), ("a", "b")), answer, "sentence")
+    """Ask whether the object is of one colour, material, shape or size; as often yes as no.
+
+    `others`: words of the attribute that other objects of the scene have; half of the wrong words are among them.
+    """
+    told = words[attribute]
+    if rng.random() < 0.5:
+        wrong = [word for word in others if word != told] if rng.random() < 0.5 else []
+        wrong = wrong or [word for word in vocabulary.values(attribute) if word != told]
+        told = wrong[int(rng.integers(len(wrong)))]
+    answer = YES_NO[0] if told == words[attribute] else YES_NO[1]
+    name = vocabulary.with_article(told) if attribute == "shape" else told
+    text = _wording(rng, "is", name, plain)
+    return Asked(Question(attribute, "closed", text, YES_NO), answer, "yesno", attribute)
 
 
 def spelling(rng: np.random.Generator) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PALETTE", "surface"]
+__all__ = ["PALETTE", "surface", "surface_tones"]
 
 Field = NDArray[np.float32]
 
@@ -38,10 +38,6 @@ def _second_tone(base: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _smooth_step(value: Field, edge: float, softness: float) -> Field:
     return np.clip((value - edge) / softness + 0.5, 0, 1)
-
-
-def _plastic(u: Field, v: Field, phase: Field) -> Field:
-    return np.zeros_like(u)
 
 
 def _striped(u: Field, v: Field, phase: Field) -> Field:
@@ -97,7 +93,6 @@ def _marble(u: Field, v: Field, phase: Field) -> Field:
 
 
 _PATTERNS: Mapping[str, Callable[[Field, Field, Field], Field]] = {
-    "plastic": _plastic,
     "striped": _striped,
     "dotted": _dotted,
     "checkered": _checkered,
@@ -106,6 +101,42 @@ _PATTERNS: Mapping[str, Callable[[Field, Field, Field], Field]] = {
     "woven": _woven,
     "marble": _marble,
 }
+
+
+def surface_tones(
+    colour: str,
+    material: str,
+    u: Field,
+    v: Field,
+    *,
+    phase: tuple[float, float, float] = (0.3, 0.3, 0.3),
+    tint: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> tuple[Field, NDArray[np.float32]]:
+    """Return a lit surface as a mix of two tones: weights float32[H, W, 2] and tones float32[2, 3] in 0..255.
+
+    The surface is `weights @ tones`, a little outside 0..255 in places. `u`, `v`: surface coordinates, float32[H, W];
+    `phase` (three numbers in 0..1) moves the pattern; `tint` is added to the base colour.
+    Raises KeyError for an unknown colour or material.
+    """
+    base = np.clip(np.array(PALETTE[colour], dtype=np.float32) + np.float32(tint), 0, 255)
+    weights = np.empty((*u.shape, 2), dtype=np.float32)
+    light = np.float32(1) - np.float32(0.12) * (u + v)
+    if material == "plastic":
+        # A glint is a share of white laid over the lit base.
+        glint = np.float32(0.75) * np.exp(
+            ((u + np.float32(0.3)) ** 2 + (v + np.float32(0.34)) ** 2) * np.float32(-20)
+        )
+        weights[..., 0] = light + np.float32(0.06) - glint
+        weights[..., 1] = glint
+        return weights, np.stack([base, np.full(3, 255, dtype=np.float32)])
+    other = _second_tone(base)
+    if material == "brick":
+        other = base * 0.25 + 255 * 0.6  # mortar
+    elif material == "marble":
+        other = base * 0.3 + 255 * 0.68 if float(base.mean()) < 200 else base * 0.55
+    np.multiply(light, _PATTERNS[material](u, v, np.float32(phase)), out=weights[..., 1])
+    np.subtract(light, weights[..., 1], out=weights[..., 0])
+    return weights, np.stack([base, other]).astype(np.float32)
 
 
 def surface(
@@ -117,23 +148,6 @@ def surface(
     phase: tuple[float, float, float] = (0.3, 0.3, 0.3),
     tint: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> NDArray[np.float32]:
-    """Return the lit surface, float32[H, W, 3] in 0..255, at surface coordinates u, v (float32[H, W]).
-
-    `phase` (three numbers in 0..1) moves the pattern; `tint` is added to the base colour.
-    Raises KeyError for an unknown colour or material.
-    """
-    base = np.clip(np.array(PALETTE[colour], dtype=np.float32) + np.float32(tint), 0, 255)
-    other = _second_tone(base)
-    if material == "brick":
-        other = base * 0.25 + 255 * 0.6  # mortar
-    elif material == "marble":
-        other = base * 0.3 + 255 * 0.68 if float(base.mean()) < 200 else base * 0.55
-    amount = _PATTERNS[material](u, v, np.float32(phase))[..., None]
-    colours = base + (other - base) * amount
-    light = 1.0 - 0.12 * (u + v)[..., None]
-    if material == "plastic":
-        glint = np.exp(-((u + 0.3) ** 2 + (v + 0.34) ** 2) / 0.05)[..., None]
-        colours = colours * (light + 0.06) + (255 - colours) * 0.75 * glint
-    else:
-        colours = colours * light
-    return np.clip(colours, 0, 255).astype(np.float32)
+    """Return the lit surface, float32[H, W, 3] in 0..255; arguments and errors as in `surface_tones`."""
+    weights, tones = surface_tones(colour, material, u, v, phase=phase, tint=tint)
+    return np.clip(weights @ tones, 0, 255)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from model_server.worlds.materials import surface
+from model_server.worlds.backgrounds import background
+from model_server.worlds.materials import surface_tones
 from model_server.worlds.scenes import Object, Scene
 from model_server.worlds.shapes import outline, rasterise
 
@@ -30,7 +31,7 @@ def paint(scene: Scene) -> tuple[Image.Image, list[NDArray[np.bool_]]]:
 def paint_labels(scene: Scene) -> tuple[Image.Image, NDArray[np.uint8]]:
     """Return the picture (RGB, scene.size) and uint8[H, W]: 0 behind, else 1 + index of the object seen there."""
     rng = np.random.default_rng(scene.seed)
-    canvas = _background(scene, rng)
+    canvas = background(scene, rng)
     labels = np.zeros(canvas.shape[:2], dtype=np.uint8)
     for index, thing in enumerate(scene.objects):
         _paint_object(canvas, labels, thing, index + 1)
@@ -39,32 +40,6 @@ def paint_labels(scene: Scene) -> tuple[Image.Image, NDArray[np.uint8]]:
     canvas += np.tile(noise, (-(-height // 64), -(-width // 256), 1))[:height, :width]
     pixels = np.clip(canvas, 0, 255).astype(np.uint8)
     return Image.fromarray(pixels), labels
-
-
-def _background(scene: Scene, rng: np.random.Generator) -> Canvas:
-    """A soft gradient between the scene's four corner colours, with a faint texture over it."""
-    width, height = scene.size
-    corners = np.array(scene.background, dtype=np.uint8).reshape(2, 2, 3)
-    gradient = Image.fromarray(corners).resize((width, height), Image.Resampling.BICUBIC)
-    canvas = np.asarray(gradient, dtype=np.float32).copy()
-    x = np.arange(width, dtype=np.float32) / max(scene.size)
-    y = np.arange(height, dtype=np.float32)[:, None] / max(scene.size)
-    strength = float(rng.uniform(4, 12))
-    if scene.texture == "lines":
-        angle, pitch = rng.uniform(0, math.pi), rng.uniform(12, 40)
-        canvas += (strength * np.sin(2 * np.pi * pitch * (x * np.cos(angle) + y * np.sin(angle))))[
-            ..., None
-        ]
-    elif scene.texture == "tiles":
-        pitch = rng.uniform(5, 14)
-        seams = ((x * pitch) % 1 < 0.04) | ((y * pitch) % 1 < 0.04)
-        canvas += np.where(seams, -2 * strength, 0.0).astype(np.float32)[..., None]
-    elif scene.texture in ("clouds", "grain"):
-        cells = 7 if scene.texture == "clouds" else 90
-        coarse = rng.normal(128, 42, size=(cells, cells)).clip(0, 255).astype(np.uint8)
-        fine = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-        canvas += ((np.asarray(fine, dtype=np.float32) - 128) * (strength / 42))[..., None]
-    return canvas
 
 
 def _paint_object(canvas: Canvas, labels: NDArray[np.uint8], thing: Object, label: int) -> None:
@@ -81,15 +56,17 @@ def _paint_object(canvas: Canvas, labels: NDArray[np.uint8], thing: Object, labe
     cover = rasterise(rings, offset, (x1 - x0, y1 - y0))
     shadow = Image.fromarray((cover * 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(pad / 3))
     drop = max(1, pad // 2)
-    shade = np.zeros_like(cover)
-    shade[drop:, drop:] = np.asarray(shadow, dtype=np.float32)[:-drop, :-drop] * (0.35 / 255)
+    behind = 1 - cover
+    shade = np.asarray(shadow, dtype=np.float32)[:-drop, :-drop] * np.float32(-0.35 / 255)
+    behind[drop:, drop:] *= 1 + shade
     u, v = _surface_coordinates(thing, x0, y0, x1, y1)
-    colours = surface(thing.colour, thing.material, u, v, phase=thing.phase, tint=thing.tint)
-    if thing.shape == "cube":
-        colours = colours * _cube_light(u, v)[..., None]
+    weights, tones = surface_tones(
+        thing.colour, thing.material, u, v, phase=thing.phase, tint=thing.tint
+    )
+    weights *= (cover * _cube_light(u, v) if thing.shape == "cube" else cover)[..., None]
     patch = canvas[y0:y1, x0:x1]
-    patch *= 1 - shade[..., None]
-    patch += (colours - patch) * cover[..., None]
+    patch *= behind[..., None]
+    patch += weights @ tones
     labels[y0:y1, x0:x1][cover >= 0.5] = label
 
 

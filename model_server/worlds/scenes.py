@@ -16,10 +16,10 @@ import numpy as np
 
 from model_server.worlds import vocabulary
 
-__all__ = ["SIZE_SHARES", "VERSION", "Object", "Scene", "sample_scene"]
+__all__ = ["COMBINATIONS", "SIZE_SHARES", "TEXTURES", "VERSION", "Object", "Scene", "sample_scene"]
 
 # Raised whenever the same seed would no longer give the same scene.
-VERSION = 1
+VERSION = 2
 
 # Share of the image's area that the bounding box covers.
 SIZE_SHARES: Mapping[str, tuple[float, float]] = {
@@ -28,7 +28,18 @@ SIZE_SHARES: Mapping[str, tuple[float, float]] = {
     "large": (0.22, 0.27),
 }
 
-_SIDES = (256, 800)
+# What may lie behind the objects; model_server.worlds.backgrounds paints them.
+TEXTURES: tuple[str, ...] = ("plain", "grain", "lines", "clouds", "tiles", "photo", "weave")
+
+# Which combinations of shape, colour and material occur: those that training sees, those withheld
+# from it (wherever the fixed words allow), or all.
+COMBINATIONS: tuple[str, ...] = ("trained", "withheld", "all")
+
+# How often an object takes one word from another one of its scene, so that a word alone does not
+# tell which object is meant.
+_ECHO = 0.3
+
+_SIDES = (224, 640)
 _ASPECT = {"arrow": 1.25, "bolt": 0.8, "diamond": 0.85}
 
 
@@ -70,13 +81,18 @@ class Object:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture to be painted: size (W, H) px, what is behind, and the objects from back to front."""
+    """A picture to be painted: size (W, H) px, what is behind, and the objects from back to front.
+
+    background: the corners' colours (RGB), by rows; texture: one of `TEXTURES`; clutter: how many things without a
+    name lie behind the objects; seed: of all that is random in painting.
+    """
 
     size: tuple[int, int]
     background: tuple[tuple[int, int, int], ...]
     texture: str
     seed: int
     objects: tuple[Object, ...]
+    clutter: int = 0
 
 
 def sample_scene(
@@ -86,14 +102,17 @@ def sample_scene(
     objects: int | None = None,
     held_back: bool = False,
     must_have: Mapping[str, str] | None = None,
+    combinations: str = "trained",
 ) -> Scene:
     """Return a random scene.
 
-    `size` (W, H) px, by default two sides in 256..800; `objects` is how many to try to place, by default 3-6;
+    `size` (W, H) px, by default two sides in 224..640; `objects` is how many to try to place, by default 3-7;
     `held_back` lets the held-back words occur; `must_have` fixes attributes of one object, held-back words included,
-    as in {"material": "marble"}.
-    Raises ValueError for an attribute or word that the world does not know.
+    as in {"material": "marble"}; `combinations` is one of `COMBINATIONS`.
+    Raises ValueError for an attribute or word that the world does not know, or an unknown `combinations`.
     """
+    if combinations not in COMBINATIONS:
+        raise ValueError(f"combinations is {combinations!r}; choose from {', '.join(COMBINATIONS)}")
     wanted = dict(must_have or {})
     for name, word in wanted.items():
         if name not in vocabulary.ATTRIBUTES:
@@ -106,14 +125,11 @@ def sample_scene(
                 f"{', '.join(vocabulary.values(name, held_back=True))}"
             )
     extent = size or _sample_extent(rng)
-    count = objects if objects is not None else int(rng.integers(3, 7))
+    count = objects if objects is not None else int(rng.integers(3, 8))
     placed: list[Object] = []
     for index in range(count):
         fixed = wanted if index == 0 else {}
-        words = {
-            name: fixed.get(name) or str(rng.choice(vocabulary.values(name, held_back=held_back)))
-            for name in vocabulary.ATTRIBUTES
-        }
+        words = _sample_words(rng, fixed, placed, held_back, combinations)
         large = sum(other.size == "large" for other in placed)
         if "size" not in fixed and words["size"] == "large" and large >= (1 if count > 3 else 2):
             words["size"] = str(rng.choice(["small", "medium"]))
@@ -124,8 +140,31 @@ def sample_scene(
         tuple(int(c) for c in rng.integers(60, 235, size=3) * 0.55 + 90 * rng.random() * 0.9)
         for _ in range(4)
     )
-    texture = str(rng.choice(["plain", "grain", "lines", "clouds", "tiles"]))
-    return Scene(extent, background, texture, int(rng.integers(2**31)), tuple(placed))
+    texture = TEXTURES[int(rng.integers(len(TEXTURES)))]
+    clutter = int(rng.integers(0, 7))
+    return Scene(extent, background, texture, int(rng.integers(2**31)), tuple(placed), clutter)
+
+
+def _sample_words(
+    rng: np.random.Generator,
+    fixed: Mapping[str, str],
+    placed: list[Object],
+    held_back: bool,
+    combinations: str,
+) -> dict[str, str]:
+    """The words of one object, now and then one of them taken from an object that is there already."""
+    for _ in range(400):
+        words = {}
+        for name in vocabulary.ATTRIBUTES:
+            known = vocabulary.values(name, held_back=held_back)
+            words[name] = fixed.get(name) or known[int(rng.integers(len(known)))]
+        if placed and rng.random() < _ECHO:
+            name = ("colour", "material", "shape")[int(rng.integers(3))]
+            if name not in fixed:
+                words[name] = getattr(placed[int(rng.integers(len(placed)))], name)
+        if combinations == "all" or vocabulary.withheld(words) == (combinations == "withheld"):
+            break
+    return words
 
 
 def _sample_extent(rng: np.random.Generator) -> tuple[int, int]:
@@ -143,8 +182,9 @@ def _place(
     extent: tuple[int, int],
     placed: list[Object],
 ) -> Object | None:
-    """Find room for one object, or give up; now and then put a small one on a larger one."""
+    """Find room for one object, or give up; now and then put a small one on a larger one, or hide part of another."""
     low, high = SIZE_SHARES[words["size"]]
+    neighbour = placed[int(rng.integers(len(placed)))] if placed and rng.random() < 0.4 else None
     for _ in range(30):
         area = rng.uniform(low, high) * extent[0] * extent[1]
         aspect = _ASPECT.get(words["shape"], 1.0) * math.exp(rng.normal(0, 0.09))
@@ -159,6 +199,12 @@ def _place(
             spread = 0.16
             x = host.centre[0] + rng.uniform(-spread, spread) * host.width
             y = host.centre[1] + rng.uniform(-spread, spread) * host.height
+        elif neighbour is not None:
+            turn, near = rng.uniform(0, 2 * math.pi), rng.uniform(0.3, 0.5)
+            x = neighbour.centre[0] + math.cos(turn) * near * (neighbour.width + width)
+            y = neighbour.centre[1] + math.sin(turn) * near * (neighbour.height + height)
+            x = min(max(x, width / 2), extent[0] - width / 2)
+            y = min(max(y, height / 2), extent[1] - height / 2)
         else:
             x = rng.uniform(width / 2 + 2, max(width / 2 + 3, extent[0] - width / 2 - 2))
             y = rng.uniform(height / 2 + 2, max(height / 2 + 3, extent[1] - height / 2 - 2))
@@ -175,7 +221,7 @@ def _place(
             phase=tuple(float(p) for p in rng.random(3)),  # type: ignore[arg-type]
         )
         others = [o for o in placed if not (inside and o is host)]
-        limit = 0.16 if rng.random() < 0.3 else 0.02
+        limit = 0.02 if neighbour is None else 0.35
         if all(_shared(candidate, other) <= limit for other in others):
             return candidate
     return None

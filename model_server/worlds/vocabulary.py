@@ -1,7 +1,9 @@
 """The words of the generated world: what its objects can be called and how a caption is put together.
 
 Three words (one shape, one colour, one material) are held back: pretraining never sees them, neither as pixels nor as
-text, so that teaching them later is a fair test of the loop. Knows nothing of pixels.
+text, so that teaching them later is a fair test of the loop. One in twenty combinations of shape, colour and material
+is withheld from training, so that a model can be asked about objects whose parts it knows and whose whole it does not.
+Knows nothing of pixels.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ __all__ = [
     "caption",
     "values",
     "with_article",
+    "withheld",
 ]
 
 SHAPES: tuple[str, ...] = (
@@ -71,6 +74,18 @@ def values(attribute: str, *, held_back: bool = False) -> tuple[str, ...]:
     words = {"size": SIZES, "colour": COLOURS, "material": MATERIALS, "shape": SHAPES}[attribute]
     extra = (HELD_BACK[attribute],) if held_back and attribute in HELD_BACK else ()
     return words + extra
+
+
+def withheld(words: Mapping[str, str]) -> bool:
+    """Whether this combination of shape, colour and material is kept out of training (one in twenty is).
+
+    Combinations with a held-back word are not: they never occur unless asked for.
+    """
+    shape, colour, material = words["shape"], words["colour"], words["material"]
+    if shape not in SHAPES or colour not in COLOURS or material not in MATERIALS:
+        return False
+    place = SHAPES.index(shape) + 7 * COLOURS.index(colour) + 3 * MATERIALS.index(material)
+    return place % 20 == 0
 
 
 def with_article(phrase: str) -> str:

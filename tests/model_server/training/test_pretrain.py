@@ -79,7 +79,7 @@ def test_packed_turns_get_the_numbers_they_would_have_alone(tokenizer, some):
         pad_id=pad,
         length=260,
     )
-    pixels = torch.from_numpy(encoded.pixels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    pixels = torch.from_numpy(encoded.pixels.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
         together = answer_logits(model, vision_states(model, pixels), packed)
         alone = []

@@ -1,0 +1,117 @@
+"""The prompts and answers that go with one marked picture.
+
+Knows nothing of pixels or of models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from model_server.worlds import asking, pairs, vocabulary
+from model_server.worlds.scenes import Object
+from regiontext.evidence import evidence_line, spatial
+from regiontext.marks.view import Rendered
+from regiontext.questions.prompt import prompt
+from regiontext.region import Region
+
+__all__ = ["PAIR_KINDS", "SINGLE_KINDS", "Turn", "pair_turns", "single_turns"]
+
+SINGLE_KINDS: tuple[str, ...] = ("caption", "attribute", "choice", "yesno")
+PAIR_KINDS: tuple[str, ...] = ("relation", "same", "sentence")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One prompt and answer, with the kind of question (asking.KINDS or "spelling") and the attribute asked for."""
+
+    prompt: str
+    answer: str
+    options: tuple[str, ...]
+    kind: str
+    attribute: str = ""
+
+
+def single_turns(
+    rng: np.random.Generator,
+    objects: Sequence[Object],
+    target: int,
+    shown: Rendered,
+    kinds: Sequence[str],
+    *,
+    training: bool,
+) -> tuple[Turn, ...]:
+    """Ask about the one marked object, `objects[target]`; in training in varied wordings and not about everything."""
+    plain = not training
+    words = objects[target].words
+    asked: list[asking.Asked] = []
+    if "caption" in kinds:
+        asked.append(asking.caption(rng, words, plain=plain))
+    for attribute in vocabulary.ATTRIBUTES:
+        if "attribute" in kinds:
+            asked.append(asking.open_attribute(rng, words, attribute, plain=plain))
+        if "choice" in kinds and (plain or rng.random() < 0.6):
+            asked.append(asking.choice(rng, words, attribute, plain=plain))
+        if "yesno" in kinds and (plain or rng.random() < 0.4):
+            others = [getattr(thing, attribute) for thing in objects]
+            asked.append(asking.yes_no(rng, words, attribute, others=others, plain=plain))
+    return tuple(_turn(rng, each, shown, bare=0.15 if training else 0.0) for each in asked)
+
+
+def pair_turns(
+    rng: np.random.Generator,
+    objects: Sequence[Object],
+    targets: Sequence[int],
+    regions: Sequence[Region],
+    shown: Rendered,
+    kinds: Sequence[str],
+    *,
+    training: bool,
+) -> tuple[Turn, ...]:
+    """Ask how the first marked object relates to the second; in training also about either one by itself.
+
+    A question about one of two marked objects is never asked in a session; it teaches which mark is which.
+    """
+    plain = not training
+    first, second = (objects[index].words for index in targets)
+    holds = (*spatial(regions[0], regions[1]), *pairs.shared(first, second))
+    asked: list[asking.Asked] = []
+    if "relation" in kinds:
+        asked.append(pairs.relation(rng, holds, plain=plain))
+        if training:
+            asked.append(pairs.pair_yes_no(rng, holds, among=pairs.PLACES, kind="relation"))
+    if "same" in kinds:
+        # Something is larger far more often than something is the same.
+        among = pairs.SAME if rng.random() < 0.5 else pairs.compared()
+        asked.append(pairs.relation(rng, holds, among=among, kind="same", plain=plain))
+        asked.append(pairs.pair_yes_no(rng, holds, among=among, kind="same"))
+    if "sentence" in kinds:
+        told = [predicate for predicate in holds if predicate not in pairs.SAME]
+        asked.append(pairs.relation_sentence(rng, first, second, told, plain=plain))
+    turns = [_turn(rng, each, shown) for each in asked]
+    for place in (0, 1) if training else ():
+        words, attributes = objects[targets[place]].words, vocabulary.ATTRIBUTES[1:]
+        attribute = attributes[int(rng.integers(len(attributes)))]
+        alone = replace(
+            shown,
+            phrases=(shown.phrases[place],),
+            evidence=evidence_line([regions[place]], regions[place].size) if shown.evidence else "",
+        )
+        if rng.random() < 0.5:
+            turns.append(_turn(rng, asking.caption(rng, words), alone))
+        else:
+            turns.append(_turn(rng, asking.open_attribute(rng, words, attribute), alone, bare=0.5))
+    return tuple(turns)
+
+
+def _turn(
+    rng: np.random.Generator, asked: asking.Asked, shown: Rendered, *, bare: float = 0.0
+) -> Turn:
+    """The turn; a question about colour, material or shape goes with probability `bare` without the evidence."""
+    # Only the size needs the evidence; without it now and then, its absence is nothing strange.
+    if asked.attribute not in ("", "size") and rng.random() < bare:
+        shown = replace(shown, evidence="")
+    text = prompt(asked.question, shown)
+    return Turn(text, asked.answer, asked.question.options, asked.kind, asked.attribute)

@@ -59,10 +59,11 @@ _TRAINING_WIDTHS: Final = {
     "mask": (0, 0),
     "patch": (0, 0),
     "dots": (2, 7),
-    NUMBER: (1, 3),
+    NUMBER: (2, 4),
 }
 _TRAINING_ALPHA: Final = (96, 255)
-_TRAINING_ALPHAS: Final = {"mask": (48, 128), "patch": (112, 208)}
+# A number that cannot be read teaches nothing, so its plate is never faint.
+_TRAINING_ALPHAS: Final = {"mask": (48, 128), "patch": (112, 208), NUMBER: (160, 255)}
 _TRAINING_DOTS: Final = (4, 16)
 _TRAINING_NUMBERS: Final = 20
 

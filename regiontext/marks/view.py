@@ -20,7 +20,7 @@ from regiontext.errors import MarkError
 from regiontext.evidence import evidence_line
 from regiontext.geometry import Box
 from regiontext.marks.colours import contrasting_colours
-from regiontext.marks.draw import draw
+from regiontext.marks.draw import draw_over
 from regiontext.marks.kinds import ANY_KIND, NUMBER, TRAINING_KINDS, check_kind
 from regiontext.marks.layout import Layout, Mark, lay_out_all
 from regiontext.marks.phrase import phrase
@@ -141,13 +141,9 @@ def render(
         boxes.append(crop_box(regions, size, context=view.context, min_side=view.min_side))
     scenes = [_cut(image, regions, box) for box in boxes]
     styles, layouts = _lay_out(scenes, view, rng)
-    images = tuple(
-        _fit(
-            Image.fromarray(draw(pixels, list(map(Mark, styles, placed)))),
-            view.max_side,
-        )
-        for (pixels, _), placed in zip(scenes, layouts, strict=True)
-    )
+    for (pixels, _), placed in zip(scenes, layouts, strict=True):
+        draw_over(pixels, map(Mark, styles, placed))
+    images = tuple(_fit(Image.fromarray(pixels), view.max_side) for pixels, _ in scenes)
     return Rendered(
         images=images,
         phrases=tuple(phrase(style) for style in styles),
@@ -182,10 +178,11 @@ _Scene = tuple[np.ndarray[Any, np.dtype[np.uint8]], list[Region]]
 
 
 def _cut(image: Image.Image, regions: Sequence[Region], box: tuple[int, int, int, int]) -> _Scene:
+    """The part of the image, a copy to draw on, and the regions in its coordinates."""
     if box == (0, 0, *image.size):
-        return np.asarray(image), list(regions)
+        return np.array(image), list(regions)
     whole: Box = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
-    return np.asarray(image.crop(box)), [region.crop(whole) for region in regions]
+    return np.array(image.crop(box)), [region.crop(whole) for region in regions]
 
 
 def _lay_out(

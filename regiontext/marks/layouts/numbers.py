@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,13 @@ _Mask = NDArray[np.bool_]
 _Spot = tuple[int, int]
 _Box = tuple[int, int, int, int]
 
-# A plate hides at most this share of its region, and shrinks at most to this share of its size
-# before it moves beside the region.
+# A plate hides at most this share of its region, and is tried in these sizes before it moves beside
+# the region.
 _MOST_HIDDEN: Final = 0.25
-_LEAST_SIZE: Final = 2 / 3
-_WORKING_SIDE: Final = 128
+_SIZES: Final = (1, 5 / 6, 2 / 3)
+# Large regions are looked at on grids of about these many lines, so that they take no longer.
+_TRIED: Final = 128
+_MEASURED: Final = 64
 
 
 def numbers(places: Sequence[Place], styles: Sequence[Style]) -> tuple[Numbered, ...]:
@@ -75,10 +77,11 @@ def _settle(
         free[y0:y1, x0:x1] = False
     for other in smaller:
         free &= ~other.region.mask[box[1] : box[3], box[0] : box[2]]
-    for size in range(cell, max(1, round(cell * _LEAST_SIZE)) - 1, -1):
+    depth = _Depth(free)
+    for size in sorted({max(1, round(cell * share)) for share in _SIZES}, reverse=True):
         plate = _plate(style, size)
-        if plate.sum() <= _MOST_HIDDEN * place.region.area:
-            spot = _deepest(free, plate.shape)
+        if plate.sum() <= _MOST_HIDDEN * place.region.area and depth.may_hold(plate.shape):
+            spot = _deepest(free, plate.shape, depth)
             if spot is not None:
                 return plate, (left + spot[0], top + spot[1]), size
     plate = _plate(style, cell)
@@ -105,24 +108,41 @@ def _plate(style: Style, cell: int) -> _Mask:
     return plate
 
 
-def _deepest(pixels: _Mask, shape: tuple[int, ...]) -> _Spot | None:
+class _Depth:
+    """How deep inside bool[h, w] each of its pixels lies, measured on every n-th pixel."""
+
+    def __init__(self, pixels: _Mask) -> None:
+        self.step = _step(pixels.shape, _MEASURED)
+        first = self.step // 2
+        self.grid = depths(pixels[first :: self.step, first :: self.step])
+
+    def at(self, ys: NDArray[np.intp], xs: NDArray[np.intp]) -> NDArray[np.int64]:
+        """The depths at the pixels with these rows and columns; only their order has a meaning."""
+        rows = np.minimum(ys // self.step, self.grid.shape[0] - 1)
+        columns = np.minimum(xs // self.step, self.grid.shape[1] - 1)
+        found: NDArray[np.int64] = self.grid[rows, columns]
+        return found
+
+    def may_hold(self, shape: tuple[int, ...]) -> bool:
+        """False if a plate of `shape` certainly fits nowhere."""
+        deepest = (math.isqrt(int(self.grid.max(initial=0))) + 2) * self.step
+        return 2 * deepest >= min(shape)
+
+
+def _deepest(pixels: _Mask, shape: tuple[int, ...], depth: _Depth) -> _Spot | None:
     """Where in bool[h, w] a plate of `shape` lies wholly on true pixels, its centre as deep inside
     as can be; of equally deep ones the nearest to the middle. None if it fits nowhere.
     """
     height, width = shape
-    sums = _window_sums(pixels, height, width)
-    ys, xs = np.nonzero(sums == height * width)
-    if not len(xs):
+    columns, rows, held = _windows(pixels, shape, _step(pixels.shape, _TRIED))
+    found = np.nonzero(held == height * width)
+    if not len(found[0]):
         return None
-    step = max(1, -(-max(pixels.shape) // _WORKING_SIDE))
-    deep = depths(pixels[step // 2 :: step, step // 2 :: step])
-    rows = np.minimum((ys + height // 2) // step, deep.shape[0] - 1)
-    columns = np.minimum((xs + width // 2) // step, deep.shape[1] - 1)
-    depth = deep[rows, columns]
-    best = np.flatnonzero(depth == depth.max())
-    inside = np.nonzero(pixels)
-    middle = inside[1].mean() - width / 2, inside[0].mean() - height / 2
-    away = (xs[best] - middle[0]) ** 2 + (ys[best] - middle[1]) ** 2
+    ys, xs = rows[found[0]], columns[found[1]]
+    deep = depth.at(ys + height // 2, xs + width // 2)
+    best = np.flatnonzero(deep == deep.max())
+    away = (xs[best] + width / 2 - _mean(pixels.sum(axis=0))) ** 2
+    away += (ys[best] + height / 2 - _mean(pixels.sum(axis=1))) ** 2
     chosen = best[int(np.argmin(away))]
     return int(xs[chosen]), int(ys[chosen])
 
@@ -139,16 +159,12 @@ def _beside(
     anchor = place.anchor()
     best, spot = None, (0, 0)
     for reach in (1, 3):
-        x0, y0, x1, y1 = _window(place, reach * width, reach * height)
-        window = (slice(y0, y1), slice(x0, x1))
-        own = _window_sums(place.region.mask[window], height, width)
-        step = max(1, -(-max(own.shape) // _WORKING_SIDE))
-        rows, columns = np.arange(own.shape[0])[::step], np.arange(own.shape[1])[::step]
-        grid = np.ix_(rows, columns)
-        hidden = np.zeros(own.shape, dtype=np.int64)
-        for other in others:
-            hidden += _window_sums(other.region.mask[window], height, width)
-        overlap = np.zeros((len(rows), len(columns)), dtype=np.int64)
+        window = _window(place, reach * width, reach * height)
+        x0, y0, x1, y1 = window
+        step = _step((y1 - y0, x1 - x0), _TRIED)
+        columns, rows, own = _windows(place.region.mask[y0:y1, x0:x1], shape, step)
+        hidden = _windows(_crowd(others, window), shape, step)[2]
+        overlap = np.zeros_like(own)
         for box in taken:
             overlap += (
                 _shared(rows + y0, height, box[1], box[3])[:, None]
@@ -157,8 +173,7 @@ def _beside(
         away_y = (rows + y0 + height / 2 - anchor[1]) ** 2
         away_x = (columns + x0 + width / 2 - anchor[0]) ** 2
         away = away_y[:, None] + away_x[None, :]
-        keys = [cost.ravel() for cost in (away, hidden[grid], own[grid], overlap)]
-        first = int(np.lexsort(keys)[0])
+        first = int(np.lexsort([cost.ravel() for cost in (away, hidden, own, overlap)])[0])
         row, column = divmod(first, len(columns))
         cost = int(overlap[row, column])
         if best is None or cost < best:
@@ -166,6 +181,11 @@ def _beside(
         if best == 0:
             break
     return spot
+
+
+def _step(shape: tuple[int, ...], lines: int) -> int:
+    """Every how many pixels a line lies if at most `lines` cross the longer side of `shape`."""
+    return max(1, -(-max(shape) // lines))
 
 
 def _window(place: Place, dx: int, dy: int) -> _Box:
@@ -177,17 +197,39 @@ def _window(place: Place, dx: int, dy: int) -> _Box:
     return x0, y0, x1, y1
 
 
-def _window_sums(mask: _Mask, height: int, width: int) -> NDArray[np.int64]:
-    """How many true pixels each window of height x width holds, by its top left pixel."""
-    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), dtype=np.int64)
-    sums[1:, 1:] = mask.cumsum(axis=0).cumsum(axis=1)
-    height, width = min(height, mask.shape[0]), min(width, mask.shape[1])
-    return (
-        sums[height:, width:]
-        - sums[:-height, width:]
-        - sums[height:, :-width]
-        + sums[:-height, :-width]
-    )
+def _crowd(places: Sequence[Place], window: _Box) -> NDArray[np.int32]:
+    """How many of `places` each pixel of `window` belongs to."""
+    count = np.zeros((window[3] - window[1], window[2] - window[0]), dtype=np.int32)
+    for place in places:
+        left, top = place.origin
+        height, width = place.pixels.shape
+        for x0, y0, x1, y1 in _within([(left, top, left + width, top + height)], window):
+            x, y = x0 + window[0], y0 + window[1]
+            count[y0:y1, x0:x1] += place.region.mask[y : y + y1 - y0, x : x + x1 - x0]
+    return count
+
+
+def _windows(
+    values: NDArray[Any], shape: tuple[int, ...], step: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
+    """The sums of [H, W] `values` over every `step`-th window of `shape` (one if none fits).
+
+    Returns the windows' left columns [N], their top rows [M], and the sums [M, N].
+    """
+    height, width = (min(side) for side in zip(shape, values.shape, strict=True))
+    rows = np.arange(0, values.shape[0] - height + 1, step)
+    columns = np.arange(0, values.shape[1] - width + 1, step)
+    down = np.zeros((values.shape[0] + 1, values.shape[1]), dtype=np.int32)
+    np.cumsum(values, axis=0, out=down[1:])
+    bands = down[rows + height] - down[rows]
+    across = np.zeros((len(rows), values.shape[1] + 1), dtype=np.int64)
+    np.cumsum(bands, axis=1, out=across[:, 1:])
+    return columns, rows, across[:, columns + width] - across[:, columns]
+
+
+def _mean(counts: NDArray[np.intp]) -> float:
+    """The mean position along an axis on which each pixel counts `counts` times."""
+    return float((counts * (np.arange(len(counts)) + 0.5)).sum() / counts.sum())
 
 
 def _shared(starts: NDArray[np.intp], length: int, low: int, high: int) -> NDArray[np.intp]:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+
+from regiontext.spans import paint_spans
 
 __all__ = [
     "MAX_CROSSINGS",
-    "MAX_STROKE",
     "Box",
     "Points",
     "clip_box",
@@ -26,9 +26,9 @@ __all__ = [
     "fill_rings",
     "from_percent",
     "outer_box",
-    "paint_strokes",
     "rectangle_ring",
     "rotate",
+    "snap",
     "tight_box",
     "to_percent",
 ]
@@ -39,13 +39,11 @@ Box = tuple[float, float, float, float]
 Points = NDArray[np.float64]
 """float64[N, 2], each row (x, y)."""
 
-MAX_CROSSINGS = 50_000_000
-"""Outlines whose edges cross more pixel rows (a few seconds of filling) are too intricate."""
+MAX_CROSSINGS = 5_000_000
+"""Outlines whose edges cross more pixel rows (half a second of filling) are too intricate."""
 
-MAX_STROKE = 50_000_000
-"""How many rows of pen `paint_strokes` paints at most, and 40 times as many pixels."""
-
-_CHUNK = 1_000_000
+_CHUNK = 100_000
+_GRID = float(1 << 20)
 
 
 def from_percent(points: Points, size: tuple[int, int]) -> Points:
@@ -56,6 +54,15 @@ def from_percent(points: Points, size: tuple[int, int]) -> Points:
 def to_percent(points: Points, size: tuple[int, int]) -> Points:
     """Pixels to percent of the image's width and height; the inverse of `from_percent`."""
     return np.asarray(points, dtype=np.float64) * (100.0 / np.asarray(size, dtype=np.float64))
+
+
+def snap(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pixels rounded to the nearest 2**-20 px, so that noise of arithmetic decides nothing.
+
+    What is snapped, written in percent and read again is the same number, bit for bit.
+    """
+    snapped: NDArray[np.float64] = np.rint(np.asarray(values) * _GRID) / _GRID
+    return snapped
 
 
 def rotate(points: Points, degrees: float, about: tuple[float, float]) -> Points:
@@ -132,21 +139,25 @@ def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 
 def count_crossings(rings: Sequence[Points], size: tuple[int, int]) -> int:
     """How many pixel rows the edges of closed rings cross in all: what `fill_rings` has to do."""
-    total = 0
-    for ring in rings:
-        points = np.asarray(ring, dtype=np.float64)
-        total += int(_crossed_rows(points, np.roll(points, -1, axis=0), size[1])[1].sum())
-    return total
+    start, end = _edges(rings)
+    return int(_crossed_rows(start[:, 1], end[:, 1], size[1])[1].sum())
+
+
+def _edges(rings: Sequence[Points]) -> tuple[Points, Points]:
+    """Where the edges of closed rings start and end, each float64[M, 2]."""
+    closed = [np.asarray(ring, dtype=np.float64) for ring in rings if len(ring) > 1]
+    if not closed:
+        return np.empty((0, 2)), np.empty((0, 2))
+    return np.concatenate(closed), np.concatenate([np.roll(r, -1, axis=0) for r in closed])
 
 
 def _crossed_rows(
-    start: Points, end: Points, height: int
+    start: NDArray[np.float64], end: NDArray[np.float64], height: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each edge's first row and number of rows in an image `height` px high."""
+    """First row and number of rows of edges from y `start` to y `end`, `height` px in all."""
     # An edge crosses the centre line of row j when j + 0.5 lies in [top, bottom): half-open, so
     # that a vertex shared by two edges counts once.
-    top = np.minimum(start[:, 1], end[:, 1])
-    bottom = np.maximum(start[:, 1], end[:, 1])
+    top, bottom = np.minimum(start, end), np.maximum(start, end)
     first = np.clip(np.ceil(top - 0.5), 0, height).astype(np.int64)
     return first, np.clip(np.ceil(bottom - 0.5), 0, height).astype(np.int64) - first
 
@@ -155,65 +166,37 @@ def fill_rings(rings: Sequence[Points], size: tuple[int, int]) -> NDArray[np.boo
     """Fill closed rings by the even-odd rule into bool[H, W], by pixel centres.
 
     Each ring is float[N, 2] pixels, its last point joined to its first; a ring inside another is
-    a hole. What lies outside the image is cut off. Time and memory grow with `count_crossings`.
+    a hole. What lies outside the image is cut off. Time grows with `count_crossings` and the
+    pixels filled, not with the image.
     """
     width, height = size
     mask = np.zeros((height, width), dtype=bool)
-    closed = [np.asarray(ring, dtype=np.float64) for ring in rings if len(ring) > 2]
-    if not closed:
-        return mask
-    x0, y0, x1, y1 = clip_box(outer_box(closed), size)
-    if x1 <= x0 or y1 <= y0:
-        return mask
-    start = np.concatenate(closed)
-    end = np.concatenate([np.roll(ring, -1, axis=0) for ring in closed])
-    first, count = _crossed_rows(start, end, height)
+    start, end = _edges(rings)
+    first, count = _crossed_rows(start[:, 1], end[:, 1], height)
     crossed = np.flatnonzero(count)
     start, end, first, count = start[crossed], end[crossed], first[crossed], count[crossed]
+    # Every edge is walked downwards: two that lie upon each other cross at the very same x.
+    down = (start[:, 1] <= end[:, 1])[:, None]
+    start, end = np.where(down, start, end), np.where(down, end, start)
     slope = (end[:, 0] - start[:, 0]) / (end[:, 1] - start[:, 1])
-    across = x1 - x0 + 1
-    flips = np.zeros((y1 - y0) * across, dtype=bool)
     ends = np.cumsum(count)
+    flips = []
     low = 0
     while low < len(count):
         done = int(ends[low - 1]) if low else 0
         high = max(low + 1, int(np.searchsorted(ends, done + _CHUNK, side="right")))
         edge = np.repeat(np.arange(low, high), count[low:high])
-        offset = np.arange(done, int(ends[high - 1])) - (ends - count)[edge]
-        row = first[edge] + offset
+        row = first[edge] + np.arange(done, int(ends[high - 1])) - (ends - count)[edge]
         x = start[edge, 0] + (row + 0.5 - start[edge, 1]) * slope[edge]
-        column = np.clip(np.ceil(x - 0.5), x0, x1).astype(np.int64)
-        cells, times = np.unique((row - y0) * across + (column - x0), return_counts=True)
-        flips[cells] ^= (times & 1).astype(bool)
+        column = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
+        flips.append(row * (width + 1) + column)
         low = high
-    inside = np.logical_xor.accumulate(flips.reshape(y1 - y0, across), axis=1)
-    mask[y0:y1, x0:x1] = inside[:, :-1]
+    if not flips:
+        return mask
+    # Along a row the outline is entered and left in turn, and every row has an even number.
+    cells = np.sort(np.concatenate(flips))
+    cells -= cells // (width + 1)
+    entered, left = cells[0::2], cells[1::2]
+    filled = left > entered
+    paint_spans(mask, entered[filled], left[filled])
     return mask
-
-
-def paint_strokes(
-    mask: NDArray[np.bool_], strokes: Sequence[tuple[Points, float, bool]]
-) -> NDArray[np.bool_]:
-    """A copy of bool[H, W] with strokes of a round pen painted over it in order, to about a pixel.
-
-    Each stroke is (polyline float[N, 2] pixels, pen width in pixels, whether it adds rather than
-    erases); a polyline of one point is a dot. Raises ValueError when painting would take more
-    than MAX_STROKE rows of pen.
-    """
-    rows = pixels = 0.0
-    for line, width, _ in strokes:
-        length = float(np.abs(np.diff(line, axis=0)).sum()) + len(line) * max(width, 1.0)
-        rows += length
-        pixels += length * max(width, 1.0)
-    if rows > MAX_STROKE or pixels > 40 * MAX_STROKE:
-        raise ValueError(f"its {len(strokes)} strokes cover {pixels:.3g} pixels: too much to draw")
-    canvas = Image.fromarray(mask.astype(np.uint8))
-    pen = ImageDraw.Draw(canvas)
-    for line, width, adds in strokes:
-        radius = max(width, 1.0) / 2
-        path = [(x, y) for x, y in np.floor(line).tolist()]
-        if len(path) > 1:
-            pen.line(path, fill=int(adds), width=max(1, round(width)))
-        for x, y in path if radius > 1 else path[:1]:
-            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=int(adds))
-    return np.asarray(canvas).astype(bool)

@@ -6,15 +6,16 @@ Knows nothing of Label Studio's JSON (see `regiontext.labelstudio.decode`), of m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from regiontext.coco import coco_to_mask, mask_to_coco
 from regiontext.errors import RegionError
 from regiontext.geometry import (
     MAX_CROSSINGS,
@@ -25,6 +26,8 @@ from regiontext.geometry import (
     rectangle_ring,
     tight_box,
 )
+from regiontext.outline import Outline, trace_outlines
+from regiontext.path import Path
 
 __all__ = ["SHAPES", "Region"]
 
@@ -41,8 +44,9 @@ class Region:
     pixels. labels: as in the labeling config. polygons: rings float64[N, 2] in pixels, filled
     together by the even-odd rule, so a ring inside another is a hole; they may reach outside the
     image. raster: bool[H, W], which wins over polygons. point: the position of a keypoint in
-    pixels. item_index: which image of a multi-image task. Arrays become read-only views. Regions
-    compare by identity. Raises RegionError when the parts do not fit together.
+    pixels. item_index: which image of a multi-image task. path: how a vector or an open polygon
+    was drawn, for writing it again; the mask does not depend on it. Arrays become read-only views.
+    Regions compare by identity. Raises RegionError when the parts do not fit together.
     """
 
     id: str
@@ -53,6 +57,7 @@ class Region:
     raster: NDArray[np.bool_] | None = None
     point: tuple[float, float] | None = None
     item_index: int = 0
+    path: Path | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together, and freeze the arrays."""
@@ -109,6 +114,15 @@ class Region:
             raise RegionError(id, f"the box {box} has no area; its order is x0, y0, x1, y1")
         return cls(id, "rectangle", size, tuple(labels), polygons=(rectangle_ring(box),))
 
+    @classmethod
+    def from_coco_rle(cls, id: str, code: Mapping[str, Any], labels: Iterable[str] = ()) -> Region:
+        """A brush region from COCO's run-length code, compressed or not; RegionError as it says."""
+        try:
+            mask = coco_to_mask(code)
+        except ValueError as fault:
+            raise RegionError(id, f"its COCO run-length code is malformed: {fault}") from fault
+        return cls.from_mask(id, mask, labels)
+
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
         """The region's pixels, bool[H, W], read-only, at least one of them true."""
@@ -128,7 +142,7 @@ class Region:
     @cached_property
     def area(self) -> int:
         """How many pixels the mask has."""
-        return int(np.count_nonzero(self.mask))
+        return int(np.count_nonzero(self._inside[2]))
 
     @cached_property
     def centre(self) -> tuple[float, float]:
@@ -150,6 +164,19 @@ class Region:
             nearest = np.argmin((columns + 0.5 + x0 - cx) ** 2 + (rows + 0.5 + y0 - cy) ** 2)
             row, column = int(rows[nearest]), int(columns[nearest])
         return x0 + column + 0.5, y0 + row + 0.5
+
+    @cached_property
+    def outlines(self) -> tuple[Outline, ...]:
+        """The mask as polygons with holes along the edges of its pixels, exactly.
+
+        Filling their rings gives the mask back. `polygons` has the shape as it was drawn.
+        """
+        return trace_outlines(self.mask)
+
+    @cached_property
+    def coco_rle(self) -> dict[str, Any]:
+        """The mask as COCO's compressed run-length code, `{"size": [H, W], "counts": text}`."""
+        return mask_to_coco(self.mask)
 
     def crop(self, box: Box) -> Region:
         """The same region in the coordinates of a crop of its image.
@@ -177,6 +204,7 @@ class Region:
             None if self.raster is None else part,
             None if self.point is None else (self.point[0] - x0, self.point[1] - y0),
             self.item_index,
+            None if self.path is None else self.path.moved(-shift),
         )
         # Seeds the cache: filling the moved outline again could differ where it is thin.
         cropped.__dict__["mask"] = _frozen(part)

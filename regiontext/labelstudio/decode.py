@@ -8,6 +8,7 @@ the annotator turned the view; coordinates are those of the upright image all th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,28 +18,40 @@ from regiontext.errors import RegionError
 from regiontext.geometry import (
     Points,
     clip_box,
-    cubic,
     ellipse_ring,
     from_percent,
     outer_box,
-    paint_strokes,
     rectangle_ring,
+    snap,
 )
 from regiontext.labelstudio.masks import bitmask_mask, brush_mask, fit_mask
-from regiontext.labelstudio.values import finite, is_texts, items, number, positive, short
+from regiontext.labelstudio.values import finite, is_texts, items, number, pairs, positive, short
+from regiontext.labelstudio.vertices import read_path
+from regiontext.path import Path
 from regiontext.region import SHAPES, Region
+from regiontext.strokes import paint_strokes
 
 __all__ = ["MAX_PIXELS", "SHAPE_TYPES", "decode_region", "is_shape"]
 
 MAX_PIXELS = 100_000_000
 """Images larger than this hold no region."""
 
+_MAX_ID = 1000
+
 SHAPE_TYPES: dict[str, str] = {
     f"{shape}{suffix}": shape for shape in SHAPES for suffix in ("", "labels")
 } | {"magicwand": "brush"}
 """Result types that draw a region, and the shape of each."""
 
-_Outline = tuple[tuple[Points, ...], NDArray[np.bool_] | None, tuple[float, float] | None]
+
+@dataclass(frozen=True)
+class _Outline:
+    """What a shape's value draws, in pixels; as the parts of a Region of these names."""
+
+    rings: tuple[Points, ...] = ()
+    mask: NDArray[np.bool_] | None = None
+    point: tuple[float, float] | None = None
+    path: Path | None = None
 
 
 def is_shape(result: Mapping[str, Any]) -> bool:
@@ -54,9 +67,13 @@ def decode_region(result: Mapping[str, Any], *, size: tuple[int, int] | None = N
     original_width and original_height (painted masks are scaled to it). Raises RegionError
     naming the region and its fault.
     """
+    if not isinstance(result, Mapping):
+        raise RegionError(short(result), "is no result object")
     id = result.get("id")
     if not isinstance(id, str) or not id:
         raise RegionError(short(id), "its id is no text")
+    if len(id) > _MAX_ID:
+        raise RegionError(short(id), f"its id has {len(id)} characters, more than {_MAX_ID}")
     try:
         return _decode(id, result, size)
     except ValueError as fault:
@@ -75,42 +92,46 @@ def _decode(id: str, result: Mapping[str, Any], size: tuple[int, int] | None) ->
     if size is None:
         raise ValueError("has no original_width and original_height, and no image to measure")
     labels, item_index = _labels(value), _item_index(result)
-    outline: _Outline
     if shape == "brush":
-        outline = (), fit_mask(brush_mask(value, original or size), size), None
+        outline = _Outline(mask=fit_mask(brush_mask(value, _painted(original, size)), size))
     elif shape == "bitmask":
-        outline = (), fit_mask(bitmask_mask(value, size), size), None
+        outline = _Outline(mask=fit_mask(bitmask_mask(value, size), size))
     else:
         outline = _OUTLINES[shape](value, size)
-    rings, mask, point = outline
-    _check_inside(rings, size)
-    if mask is not None and not mask.any():
-        raise ValueError("its mask is empty")
-    return Region(id, shape, size, labels, rings, mask, point, item_index)
+    _check_inside(outline.rings, size)
+    return Region(
+        id,
+        shape,
+        size,
+        labels,
+        outline.rings,
+        outline.mask,
+        outline.point,
+        item_index,
+        outline.path,
+    )
 
 
 def _rectangle(value: Mapping[str, Any], size: tuple[int, int]) -> _Outline:
     x, y = _pixels(number(value, "x"), number(value, "y"), size)
-    width, height = _pixels(positive(value, "width"), positive(value, "height"), size)
-    return (rectangle_ring((x, y, x + width, y + height), _rotation(value)),), None, None
+    width, height = _lengths(positive(value, "width"), positive(value, "height"), size)
+    return _Outline(rings=(rectangle_ring((x, y, x + width, y + height), _rotation(value)),))
 
 
 def _ellipse(value: Mapping[str, Any], size: tuple[int, int]) -> _Outline:
     centre = _pixels(number(value, "x"), number(value, "y"), size)
-    radii = _pixels(positive(value, "radiusX"), positive(value, "radiusY"), size)
-    return (ellipse_ring(centre, radii, _rotation(value)),), None, None
+    radii = _lengths(positive(value, "radiusX"), positive(value, "radiusY"), size)
+    return _Outline(rings=(ellipse_ring(centre, radii, _rotation(value)),))
 
 
 def _polygon(value: Mapping[str, Any], size: tuple[int, int]) -> _Outline:
+    """A polygon that was never closed is filled too; its path says that it is open."""
     points = items(value, "points")
     if len(points) < 3:
         raise ValueError(f"has {len(points)} points; a polygon needs at least 3")
-    pairs = []
-    for point in points:
-        if not isinstance(point, list | tuple) or len(point) != 2:
-            raise ValueError(f"its point {short(point)} is no [x, y]")
-        pairs.append((finite(point[0], "x of a point"), finite(point[1], "y of a point")))
-    return (from_percent(np.array(pairs), size),), None, None
+    ring = snap(from_percent(pairs(points, "point"), size))
+    path = Path.through(ring, closed=False) if value.get("closed") is False else None
+    return _Outline(rings=(ring,), path=path)
 
 
 def _keypoint(value: Mapping[str, Any], size: tuple[int, int]) -> _Outline:
@@ -120,75 +141,21 @@ def _keypoint(value: Mapping[str, Any], size: tuple[int, int]) -> _Outline:
     width = number(value, "width") if value.get("width") is not None else 0.0
     if width < 0:
         raise ValueError(f"width is {width:g}, below 0")
-    radius = max(2.0, width * size[0] / 100)
-    return (ellipse_ring((x, y), (radius, radius)),), None, (x, y)
+    radius = max(2.0, _lengths(width, width, size)[0])
+    return _Outline(rings=(ellipse_ring((x, y), (radius, radius)),), point=(x, y))
 
 
 def _vector(value: Mapping[str, Any], size: tuple[int, int]) -> _Outline:
     """A closed path is filled; an open or branching one is stroked."""
-    vertices = items(value, "vertices")
-    closed = value.get("closed", False)
-    if not isinstance(closed, bool):
-        raise ValueError(f"closed is {short(closed)}, not true or false")
-    if any(not isinstance(vertex, Mapping) for vertex in vertices):
-        raise ValueError("one of its vertices is no object with x and y")
-    points = [np.array([number(vertex, "x"), number(vertex, "y")]) for vertex in vertices]
-    joints = _joints(vertices)
-    chain = joints == [(index, index + 1) for index in range(len(vertices) - 1)]
-    if closed and len(vertices) > 2:
-        joints.append((len(vertices) - 1, 0))
-    lines = [from_percent(_segment(vertices, points, joint), size) for joint in joints]
-    if closed and chain and len(lines) > 2:
-        return (np.concatenate([line[:-1] for line in lines]),), None, None
-    lines = lines or [from_percent(points[0][None], size)]
+    path = read_path(value, size)
+    ring = path.ring()
+    if ring is not None:
+        return _Outline(rings=(ring,), path=path)
+    lines = path.lines()
     _check_inside(lines, size)
     pen = max(2.0, 0.005 * max(size))
     blank = np.zeros((size[1], size[0]), dtype=bool)
-    return (), paint_strokes(blank, [(line, pen, True) for line in lines]), None
-
-
-def _joints(vertices: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
-    """Which vertices are joined, as (from, to): by prevPointId, or in order if none has it."""
-    places = {
-        vertex["id"]: index
-        for index, vertex in enumerate(vertices)
-        if isinstance(vertex.get("id"), str)
-    }
-    before = [vertex.get("prevPointId") for vertex in vertices]
-    if not any(before):
-        return [(index, index + 1) for index in range(len(vertices) - 1)]
-    return [
-        (places[id], index)
-        for index, id in enumerate(before)
-        if isinstance(id, str) and places.get(id, index) != index
-    ]
-
-
-def _segment(
-    vertices: Sequence[Mapping[str, Any]], points: Sequence[Points], joint: tuple[int, int]
-) -> Points:
-    """One joint as float64[N, 2] percent: a line, or a Bézier curve as the editor draws it."""
-    a, b = joint
-    leaving, entering = _handle(vertices[a], 2), _handle(vertices[b], 1)
-    if leaving is None and entering is None:
-        return np.stack([points[a], points[b]])
-    # The editor puts a missing handle 30 % of the way along the straight line.
-    along = 0.3 * (points[b] - points[a])
-    return cubic(
-        points[a],
-        points[a] + along if leaving is None else leaving,
-        points[b] - along if entering is None else entering,
-        points[b],
-    )
-
-
-def _handle(vertex: Mapping[str, Any], which: int) -> Points | None:
-    handle = vertex.get(f"controlPoint{which}") if vertex.get("isBezier") is True else None
-    if handle is None:
-        return None
-    if not isinstance(handle, Mapping):
-        raise ValueError(f"controlPoint{which} is {short(handle)}, no object with x and y")
-    return np.array([number(handle, "x"), number(handle, "y")])
+    return _Outline(mask=paint_strokes(blank, [(line, pen, True) for line in lines]), path=path)
 
 
 _OUTLINES = {
@@ -241,9 +208,31 @@ def _item_index(result: Mapping[str, Any]) -> int:
     return index
 
 
+def _painted(original: tuple[int, int] | None, size: tuple[int, int]) -> tuple[int, int]:
+    """The size that a mask was painted at, unless it is absurd for its image."""
+    if original is None:
+        return size
+    width, height = original
+    if width * height > max(16 * size[0] * size[1], 4_000_000):
+        raise ValueError(
+            f"was painted on {width} x {height} pixels, but its image has {size[0]} x {size[1]}"
+        )
+    return original
+
+
 def _pixels(x: float, y: float, size: tuple[int, int]) -> tuple[float, float]:
-    return x * size[0] / 100, y * size[1] / 100
+    x, y = snap(from_percent(np.array([[x, y]]), size))[0].tolist()
+    return x, y
+
+
+def _lengths(across: float, down: float, size: tuple[int, int]) -> tuple[float, float]:
+    """Two lengths in percent as pixels, never 0."""
+    width, height = _pixels(across, down, size)
+    return max(width, 2.0**-20), max(height, 2.0**-20)
 
 
 def _rotation(value: Mapping[str, Any]) -> float:
-    return number(value, "rotation") % 360 if value.get("rotation") is not None else 0.0
+    """Degrees in [0, 360), to a millionth: far below what moves a pixel."""
+    if value.get("rotation") is None:
+        return 0.0
+    return round(number(value, "rotation") * 2.0**20) / 2.0**20 % 360

@@ -14,6 +14,9 @@ from regiontext.errors import RegionError
 from regiontext.geometry import Points, to_percent
 from regiontext.labelstudio.brush import encode_rle
 from regiontext.labelstudio.decode import SHAPE_TYPES
+from regiontext.labelstudio.vertices import write_vertices
+from regiontext.outline import join_rings
+from regiontext.path import Path
 from regiontext.region import Region
 
 __all__ = ["encode_region"]
@@ -24,8 +27,11 @@ def encode_region(region: Region, *, from_name: str, to_name: str, type: str) ->
 
     type is one of SHAPE_TYPES ("rectanglelabels", "brush", ...). A region may be written as
     another shape than its own where that loses no meaning: anything as brush or bitmask (its
-    mask), anything as rectangle (its box, turned only if it is a rectangle itself), anything as
-    keypoint (its anchor). Raises RegionError for an unknown type or a shape that cannot be so.
+    mask), anything as polygon or vector (its outline; several rings are joined into one by cuts,
+    since a polygon of Label Studio has neither holes nor parts), anything as rectangle (its box,
+    turned only if it is a rectangle itself), anything as keypoint (its anchor). Written as its
+    own shape, it is read with the same mask. Raises RegionError for an unknown type or a shape
+    that cannot be so.
     """
     if type not in SHAPE_TYPES:
         raise RegionError(region.id, f"type {type!r} is none of {', '.join(SHAPE_TYPES)}")
@@ -49,22 +55,22 @@ def encode_region(region: Region, *, from_name: str, to_name: str, type: str) ->
 
 
 def _rectangle(region: Region) -> dict[str, Any]:
-    if region.shape == "rectangle" and region.polygons:
+    if region.shape == "rectangle" and region.polygons and len(region.polygons[0]) == 4:
         corner, right, _, down = region.polygons[0]
     else:
         x0, y0, x1, y1 = region.box
         corner, right, down = np.array([x0, y0]), np.array([x1, y0]), np.array([x0, y1])
     across, along = right - corner, down - corner
-    (x, y), (width, height) = (
-        to_percent(pair[None], region.size)[0]
-        for pair in (corner, np.array([math.hypot(*across), math.hypot(*along)]))
-    )
+    sides = np.array([math.hypot(*across), math.hypot(*along)])
+    # The longer side tells the turn more exactly.
+    turn = across if sides[0] >= sides[1] else np.array([along[1], -along[0]])
+    (x, y), (width, height) = to_percent(np.stack([corner, sides]), region.size)
     return {
         "x": float(x),
         "y": float(y),
         "width": float(width),
         "height": float(height),
-        "rotation": _degrees(across),
+        "rotation": _degrees(turn),
     }
 
 
@@ -73,11 +79,14 @@ def _ellipse(region: Region) -> dict[str, Any]:
         raise RegionError(region.id, f"a {region.shape} cannot be written as an ellipse")
     ring = region.polygons[0]
     centre = ring.mean(axis=0)
-    # The ring starts at the end of the first radius; the second radius follows from the area.
+    # The ring starts at the end of the first radius; the point nearest to the end of the second
+    # tells that one.
     first = ring[0] - centre
     radius = math.hypot(*first)
-    step = 2 * math.pi / len(ring)
-    other = _area(ring) / (radius * len(ring) / 2 * math.sin(step))
+    quarter = round(len(ring) / 4)
+    side = ring[quarter] - centre
+    across = abs(first[0] * side[1] - first[1] * side[0]) / radius
+    other = across / math.sin(2 * math.pi * quarter / len(ring))
     x, y = to_percent(centre[None], region.size)[0]
     return {
         "x": float(x),
@@ -89,20 +98,20 @@ def _ellipse(region: Region) -> dict[str, Any]:
 
 
 def _polygon(region: Region) -> dict[str, Any]:
-    if len(region.polygons) != 1 or region.raster is not None:
-        what = "a raster" if region.raster is not None else f"{len(region.polygons)} rings"
-        raise RegionError(region.id, f"{what} cannot be written as one polygon; write a brush")
-    return {"points": to_percent(region.polygons[0], region.size).tolist(), "closed": True}
+    closed = region.raster is not None or region.path is None or region.path.closed
+    return {"points": to_percent(_ring(region), region.size).tolist(), "closed": closed}
 
 
 def _vector(region: Region) -> dict[str, Any]:
-    points = _polygon(region)["points"]
-    vertices = [
-        {"id": f"{region.id}-{index}", "x": x, "y": y, "isBezier": False}
-        | ({"prevPointId": f"{region.id}-{index - 1}"} if index else {})
-        for index, (x, y) in enumerate(points)
-    ]
-    return {"vertices": vertices, "closed": True}
+    path = region.path or Path.through(_ring(region), closed=True)
+    return {"vertices": write_vertices(path, region.size, region.id), "closed": path.closed}
+
+
+def _ring(region: Region) -> Points:
+    """The one ring that fills the region's mask."""
+    if region.raster is None:
+        return join_rings(region.polygons)
+    return join_rings([ring for outline in region.outlines for ring in outline.rings])
 
 
 def _keypoint(region: Region) -> dict[str, Any]:
@@ -141,8 +150,3 @@ _VALUES = {
 def _degrees(direction: Points) -> float:
     turn = math.degrees(math.atan2(direction[1], direction[0]))
     return turn + 360 if turn < 0 else turn
-
-
-def _area(ring: Points) -> float:
-    x, y = ring.T
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from regiontext.geometry import Points, from_percent, paint_strokes
+from regiontext.geometry import Points, from_percent
 from regiontext.labelstudio.brush import decode_rle
-from regiontext.labelstudio.values import MAX_POINTS, finite, items, number, short
+from regiontext.labelstudio.values import MAX_POINTS, items, number, numbers, short
+from regiontext.strokes import paint_strokes
 
 __all__ = ["bitmask_mask", "brush_mask", "fit_mask"]
 
@@ -77,16 +78,13 @@ def _stroke(touch: object, size: tuple[int, int]) -> tuple[Points, float, bool]:
     kind = touch.get("type", "add")
     if kind not in ("add", "eraser"):
         raise ValueError(f"its touch has the type {short(kind)}; known are 'add' and 'eraser'")
-    numbers = [
-        finite(entry, "a relative point")
-        for entry in items(touch, "relativePoints", limit=2 * MAX_POINTS)
-    ]
-    if len(numbers) % 2:
-        raise ValueError(f"relativePoints has {len(numbers)} numbers, no pairs of x and y")
+    flat = numbers(items(touch, "relativePoints", limit=2 * MAX_POINTS), "a relative point")
+    if len(flat) % 2:
+        raise ValueError(f"relativePoints has {len(flat)} numbers, no pairs of x and y")
     width = number(touch, "relativeStrokeWidth") * size[0] / 100
     if width <= 0:
         raise ValueError(f"relativeStrokeWidth is {width:g}; it must be above 0")
-    return from_percent(np.array(numbers).reshape(-1, 2), size), width, kind == "add"
+    return from_percent(flat.reshape(-1, 2), size), width, kind == "add"
 
 
 def _data_url(value: Mapping[str, Any], key: str, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -100,7 +98,7 @@ def _data_url(value: Mapping[str, Any], key: str, size: tuple[int, int]) -> NDAr
     except (binascii.Error, ValueError) as fault:
         raise ValueError(f"{key} is no base64: {fault}") from fault
     # A mask that says it is far larger than its image is a bomb or a mistake.
-    limit = max(16_000_000, 4 * size[0] * size[1])
+    limit = max(1_000_000, 4 * size[0] * size[1])
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             pixels = image.size[0] * image.size[1]

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = [
     "MAX_NUMBER",
     "MAX_POINTS",
@@ -17,6 +20,8 @@ __all__ = [
     "is_texts",
     "items",
     "number",
+    "numbers",
+    "pairs",
     "positive",
     "short",
     "text",
@@ -27,7 +32,7 @@ __all__ = [
 MAX_NUMBER = 100_000.0
 """Numbers further from 0 (a thousand image widths, in percent) are refused."""
 
-MAX_POINTS = 20_000
+MAX_POINTS = 100_000
 """Lists of more points are refused."""
 
 
@@ -35,9 +40,13 @@ def finite(value: object, what: str) -> float:
     """A number as float. Raises ValueError when it is none, not finite, or absurdly large."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{what} is {short(value)}, no number")
-    if not -MAX_NUMBER <= value <= MAX_NUMBER:
+    if not _is_usable(value):
         raise ValueError(f"{what} is {short(value)}, no usable number")
     return float(value)
+
+
+def _is_usable(value: Any) -> bool:
+    return bool(-MAX_NUMBER <= value <= MAX_NUMBER)
 
 
 def is_finite(value: object) -> bool:
@@ -72,6 +81,30 @@ def items(value: Mapping[str, Any], key: str, *, limit: int = MAX_POINTS) -> Seq
     if len(found) > limit:
         raise ValueError(f"{key} has {len(found)} entries, more than {limit}")
     return found
+
+
+def numbers(found: Sequence[object], what: str) -> NDArray[np.float64]:
+    """A list of numbers as float64[N]. Raises ValueError when one is none, or not usable."""
+    if not set(map(type, found)) <= {int, float}:
+        return np.array([finite(entry, what) for entry in found], dtype=np.float64)
+    try:
+        values = np.array(found, dtype=np.float64)
+    except OverflowError:
+        values = np.array([np.nan])
+    if not (np.abs(values) <= MAX_NUMBER).all():
+        wrong = next(entry for entry in found if not _is_usable(entry))
+        raise ValueError(f"{what} is {short(wrong)}, no usable number")
+    return values
+
+
+def pairs(found: Sequence[object], what: str) -> NDArray[np.float64]:
+    """A list of [x, y] as float64[N, 2]. Raises ValueError for any other entry."""
+    for entry in found:
+        if not isinstance(entry, list | tuple) or len(entry) != 2:
+            raise ValueError(f"its {what} {short(entry)} is no [x, y]")
+    x = numbers([entry[0] for entry in found], f"x of a {what}")  # type: ignore[index]
+    y = numbers([entry[1] for entry in found], f"y of a {what}")  # type: ignore[index]
+    return np.stack([x, y], axis=1)
 
 
 def value_of(result: Mapping[str, Any]) -> Mapping[str, Any]:

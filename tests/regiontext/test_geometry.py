@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -22,9 +23,9 @@ from regiontext.geometry import (
     fill_rings,
     from_percent,
     outer_box,
-    paint_strokes,
     rectangle_ring,
     rotate,
+    snap,
     tight_box,
     to_percent,
 )
@@ -105,7 +106,8 @@ def by_even_odd(rings, size):
         for column in range(width):
             x, y, odd = column + 0.5, row + 0.5, False
             for ring in rings:
-                for (ax, ay), (bx, by) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+                for edge in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+                    (ax, ay), (bx, by) = sorted(edge, key=lambda end: end[1])
                     if (ay <= y) != (by <= y) and ax + (y - ay) * ((bx - ax) / (by - ay)) <= x:
                         odd = not odd
             mask[row, column] = odd
@@ -178,33 +180,33 @@ def test_crossings_are_counted_before_filling():
     assert count_crossings([zigzag], (10_000, 3)) == 60_000
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    arrays(np.float64, st.tuples(st.integers(1, 6), st.just(2)), elements=st.floats(-10, 70)),
-    st.floats(1, 20),
-)
-def test_a_stroke_is_what_lies_within_half_its_width(line, width):
-    mask = paint_strokes(np.zeros((60, 60), dtype=bool), [(line, width, True)])
-    y, x = np.mgrid[:60, :60] + 0.5
-    moves = len(np.unique(line, axis=0)) > 1
-    path = shapely.LineString(line) if moves else shapely.Point(line[0])
-    distance = shapely.distance(path, shapely.points(x, y))
-    assert distance[mask].max(initial=0) <= width / 2 + 2
-    assert mask[distance <= width / 2 - 2].all()
+@pytest.mark.parametrize("size", [(1, 1), (7, 13), (801, 599), (4001, 2999)])
+@given(x=st.floats(-50, 150), y=st.floats(-50, 150), degrees=st.floats(-360, 720))
+def test_percent_pixels_and_rotation_there_and_back_within_half_a_pixel(size, x, y, degrees):
+    here = from_percent(np.array([[x, y]]), size)
+    there = rotate(snap(rotate(here, degrees, (3.25, 4.5))), -degrees, (3.25, 4.5))
+    back = from_percent(to_percent(there, size), size)
+    assert np.abs(back - here).max() < 1e-5 < 0.5
 
 
-def test_strokes_add_and_erase_in_order_and_leave_the_base_alone():
-    base = np.zeros((20, 40), dtype=bool)
-    line = np.array([[5.0, 10.0], [35.0, 10.0]])
-    painted = paint_strokes(base, [(line, 8, True), (line[:1], 6, False)])
-    assert not base.any()
-    assert painted[10, 20] and not painted[10, 5]
-    assert paint_strokes(painted, [(line, 30, False)]).sum() == 0
+@given(points, sizes)
+def test_what_is_snapped_stays_itself_through_percent(ring, size):
+    here = snap(from_percent(ring, size))
+    assert np.abs(here - from_percent(ring, size)).max() <= 2**-21
+    assert np.array_equal(snap(from_percent(to_percent(here, size), size)), here)
 
 
-def test_too_much_stroke_is_refused():
-    line = np.array([[0.0, 0.0], [1e9, 0.0]])
-    with pytest.raises(ValueError, match="too much"):
-        paint_strokes(np.zeros((5, 5), dtype=bool), [(line, 2, True)])
-    with pytest.raises(ValueError, match="too much"):
-        paint_strokes(np.zeros((5, 5), dtype=bool), [(line[:1], 1e6, True)])
+@settings(max_examples=60, deadline=None)
+@given(points, sizes)
+def test_an_outline_walked_backwards_fills_the_same(ring, size):
+    assert np.array_equal(fill_rings([ring[::-1]], size), fill_rings([ring], size))
+    there_and_back = np.concatenate([ring, ring[::-1]])
+    assert not fill_rings([there_and_back], size).any()
+
+
+def test_the_most_intricate_outline_fills_in_bounded_time():
+    rows = MAX_CROSSINGS // 1000
+    zigzag = np.stack([np.linspace(0, 1000, rows), np.tile([0.0, 1000.0], rows // 2)], axis=1)
+    start = time.thread_time()
+    assert fill_rings([zigzag], (1000, 1000)).any()
+    assert time.thread_time() - start < 3

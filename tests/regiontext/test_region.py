@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from regiontext.errors import RegionError, RegiontextError
 from regiontext.geometry import fill_rings, rectangle_ring
+from regiontext.path import Path
 from regiontext.region import Region
 
 masks = arrays(np.bool_, st.tuples(st.integers(1, 30), st.integers(1, 30)))
@@ -164,3 +165,26 @@ def test_an_intricate_outline_is_a_region_error():
     zigzag = np.stack([np.linspace(0, 9000, 20_000), np.tile([0.0, 9000.0], 10_000)], axis=1)
     with pytest.raises(RegionError, match="simplify"):
         Region("r", "polygon", (9000, 9000), polygons=(zigzag,))
+
+
+@settings(deadline=None)
+@given(
+    arrays(np.float64, st.tuples(st.integers(3, 8), st.just(2)), elements=st.floats(-20, 120)),
+)
+def test_outlines_and_coco_code_hold_the_mask(ring):
+    region = polygon(ring)
+    rings = [each for outline in region.outlines for each in outline.rings]
+    assert np.array_equal(fill_rings(rings, region.size), region.mask)
+    again = Region.from_coco_rle("again", region.coco_rle)
+    assert np.array_equal(again.mask, region.mask)
+    assert (again.box, again.area, again.centre) == (region.box, region.area, region.centre)
+    assert region.coco_rle["size"] == [80, 100]
+
+
+def test_a_crop_moves_the_path():
+    ring = np.array([[10.0, 10], [60, 10], [10, 60]])
+    path = Path.through(ring, closed=False)
+    region = Region("r", "polygon", (100, 80), polygons=(ring,), path=path)
+    cropped = region.crop((5, 8, 70, 70))
+    assert cropped.path is not None and not cropped.path.closed
+    assert np.array_equal(cropped.path.vertices, cropped.polygons[0])

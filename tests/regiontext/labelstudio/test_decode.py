@@ -130,6 +130,36 @@ def test_open_vector_is_a_stroke():
     assert region.mask[distance < 1].all()
 
 
+def test_a_closed_vector_as_the_editor_joins_it_is_filled():
+    points = vertices((10, 10), (60, 10), (10, 60))
+    points[0]["prevPointId"] = points[-1]["id"]
+    region = decode_region(shape("vector", {"vertices": points, "closed": True}))
+    plain = shape("vector", {"vertices": points[:1] + points[1:], "closed": True})
+    assert region.area == pytest.approx(100 * 50 / 2, rel=0.03)
+    assert np.array_equal(region.mask, decode_region(plain).mask)
+    assert not decode_region(shape("vector", {"vertices": points, "closed": False})).polygons
+
+
+def test_vertices_are_joined_by_their_links_and_not_by_their_order():
+    points = vertices((10, 10), (60, 10), (60, 60), (10, 60))
+    points[0]["prevPointId"] = points[-1]["id"]
+    mask = decode_region(shape("vector", {"vertices": points, "closed": True})).mask
+    assert mask.sum() == 100 * 50
+    for order in itertools.permutations(points):
+        again = decode_region(shape("vector", {"vertices": list(order), "closed": True}))
+        assert np.array_equal(again.mask, mask)
+
+
+def test_a_path_closed_without_a_link_is_closed_by_a_straight_line():
+    points = vertices((20, 80), (80, 80), (50, 80))
+    points[0] |= {"isBezier": True, "controlPoint1": {"x": 20, "y": 0}}
+    points[1] |= {"isBezier": True, "controlPoint2": {"x": 80, "y": 10}}
+    straight = decode_region(shape("vector", {"vertices": points, "closed": True}))
+    points[0]["prevPointId"] = points[-1]["id"]
+    curved = decode_region(shape("vector", {"vertices": points, "closed": True}))
+    assert curved.area > 1.5 * straight.area
+
+
 def test_closed_vector_is_filled():
     item = shape(
         "vectorlabels", {"vertices": vertices((10, 10), (60, 10), (10, 60)), "closed": True}
@@ -252,6 +282,24 @@ def test_shapes_reaching_outside_are_cut_at_the_edge():
     assert region.box == (0, 50, 100, 100)
 
 
+def test_the_turned_view_of_an_annotator_does_not_turn_the_region():
+    # The editor's rotate button turns the canvas and writes image_rotation; percentages stay those
+    # of the image as it lies (Image.js, createSerializedResult and rotate).
+    plain = shape("rectangle", {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 30})
+    for degrees in (0, 90, 180, 270):
+        turned = decode_region(plain | {"image_rotation": degrees})
+        assert np.array_equal(turned.mask, decode_region(plain).mask)
+
+
+def test_the_largest_polygon_is_read_quickly():
+    turn = np.linspace(0, 2 * np.pi, 100_000, endpoint=False)
+    points = np.stack([50 + 40 * np.cos(turn), 50 + 40 * np.sin(turn)], axis=1).tolist()
+    start = time.thread_time()
+    region = decode_region(shape("polygon", {"points": points}))
+    assert region.area == pytest.approx(np.pi * 80 * 40, rel=0.01)
+    assert time.thread_time() - start < 2
+
+
 def test_item_index_of_a_multi_image_task():
     assert decode_region(load("multi_image_results.json")[0]).item_index == 1
 
@@ -323,7 +371,15 @@ def test_item_index_of_a_multi_image_task():
         (shape("polygon", {"points": [[1, 1], [2, 2], "34"]}), r"no \[x, y\]"),
         (shape("polygon", {"points": [[1, 1], [2, 2], [3, None]]}), "y of a point is None"),
         (shape("polygon", {"points": "no"}), "no list"),
-        (shape("polygon", {"points": [[1, 1]] * 20_001}), "20001 entries"),
+        (shape("polygon", {"points": [[1, 1]] * 100_001}), "100001 entries"),
+        (shape("polygon", {"points": [[1, 1], [2, 2], [3, 1e6]]}), "y of a point is 1000000.0"),
+        (shape("polygon", {"points": [[1, 1], [2, 2], [10**400, 1]]}), "x of a point is a whole"),
+        (shape("polygon", {"points": [[1, 1], [2, 2], [3, True]]}), "y of a point is True"),
+        (shape("vector", {"vertices": [{"x": 1, "y": 1}] * 20_001}), "20001 entries"),
+        (
+            shape("brush", {"rle": [0]}, original_width=9000, original_height=9000),
+            "few for its header",
+        ),
         (shape("polygon", {"points": [[-9, -9], [-5, -9], [-5, -5]]}), "outside"),
         (shape("keypoint", {"x": 101, "y": 50, "width": 1}), "outside"),
         (shape("keypoint", {"x": 50, "y": 50, "width": -1}), "width is -1"),
@@ -362,7 +418,7 @@ def test_item_index_of_a_multi_image_task():
         (shape("brush", {"touches": [touch([10, 50], 0)]}), "relativeStrokeWidth"),
         (shape("brush", {"touches": [5]}), "touch"),
         (shape("brush", {"touches": [touch([10, 50], 5)] * 2001}), "2001 entries"),
-        (shape("brush", {"touches": [touch([10, 50] * 200, 5)] * 200}), "40000 points"),
+        (shape("brush", {"touches": [touch([10, 50] * 200, 5)] * 600}), "120000 points"),
         (shape("bitmask", {}), "PNG data URL"),
         (shape("bitmask", {"imageDataURL": "https://example.com/a.png"}), "PNG data URL"),
         (shape("bitmask", {"imageDataURL": "data:image/png;base64,@@@"}), "base64"),
@@ -382,10 +438,28 @@ def test_a_malformed_region_is_named_with_its_fault(item, said):
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize("id", [None, 5, "", ["a"], {}])
+@pytest.mark.parametrize("id", [None, 5, "", ["a"], {}, b"a", 1.5, 10**400])
 def test_a_region_without_an_id(id):
     with pytest.raises(RegionError, match="id is no text"):
         decode_region(shape("rectangle", {"x": 1, "y": 1, "width": 5, "height": 5}, id=id))
+
+
+def test_an_id_without_end_does_not_flood_the_message():
+    with pytest.raises(RegionError, match="1000000 characters") as caught:
+        decode_region(shape("rectangle", {}, id="x" * 1_000_000))
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("result", [None, 5, "rectangle", [], [{}], b""])
+def test_what_is_no_object_is_no_region(result):
+    with pytest.raises(RegionError, match="no result object"):
+        decode_region(result)
+
+
+def test_a_brush_that_lies_about_its_size_is_refused_before_it_is_unpacked():
+    item = shape("brush", {"rle": [255] * 99}, original_width=9_999, original_height=9_999)
+    with pytest.raises(RegionError, match="painted on 9999 x 9999"):
+        decode_region(item, size=(800, 600))
 
 
 def bomb_url() -> str:
@@ -416,8 +490,8 @@ def test_hostile_regions_cost_little_time_and_memory(value):
         _ = decode_region(item).mask
     seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert seconds < 10
-    assert peak < 700e6
+    assert seconds < 10  # under tracemalloc, which slows it several times
+    assert peak < 100e6
 
 
 junk = st.recursive(

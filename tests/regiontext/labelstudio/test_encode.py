@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from regiontext.errors import RegionError
+from regiontext.geometry import rectangle_ring
 from regiontext.labelstudio.decode import SHAPE_TYPES, decode_region, is_shape
 from regiontext.labelstudio.encode import encode_region
 from regiontext.region import Region
@@ -70,14 +71,122 @@ def test_masks(mask, type):
 
 def test_recorded_regions_come_back_as_they_were():
     for item in recorded():
-        if not is_shape(item) or item["type"] == "vectorlabels":
+        if not is_shape(item):
             continue
         region, again = there_and_back(item)
         assert {key: again[key] for key in again if key not in ("value", "origin")} == {
             key: item[key] for key in item if key not in ("value", "origin")
         }
         assert again["value"][item["type"]] == item["value"][item["type"]]
+        assert again["value"].get("closed") == item["value"].get("closed")
         assert np.array_equal(decode_region(again).mask, region.mask)
+
+
+anywhere = st.floats(-30, 130) | st.integers(-4, 24).map(lambda n: n * 6.25)
+extent = st.floats(1e-4, 300) | st.integers(1, 24).map(lambda n: n * 6.25)
+turns = st.floats(-400, 400) | st.sampled_from([0, 45, 90, 180, 270, 360, -90])
+places = st.tuples(anywhere, anywhere)
+
+
+@st.composite
+def vectors(draw):
+    points = draw(st.lists(places, min_size=1, max_size=7))
+    made = []
+    for index, (x, y) in enumerate(points):
+        vertex = {"id": f"v{index}", "x": x, "y": y, "isBezier": draw(st.booleans())}
+        if index:
+            vertex["prevPointId"] = f"v{draw(st.just(index - 1) | st.integers(0, index - 1))}"
+        elif draw(st.booleans()):
+            vertex["prevPointId"] = f"v{len(points) - 1}"
+        if vertex["isBezier"]:
+            for key in draw(st.sets(st.sampled_from(["controlPoint1", "controlPoint2"]))):
+                vertex[key] = dict(zip("xy", draw(places), strict=True))
+        made.append(vertex)
+    return {"vertices": made, "closed": draw(st.booleans())}
+
+
+DRAWN = {
+    "rectangle": st.fixed_dictionaries(
+        {"x": anywhere, "y": anywhere, "width": extent, "height": extent, "rotation": turns}
+    ),
+    "ellipse": st.fixed_dictionaries(
+        {"x": anywhere, "y": anywhere, "radiusX": extent, "radiusY": extent, "rotation": turns}
+    ),
+    "polygon": st.fixed_dictionaries(
+        {"points": st.lists(places.map(list), min_size=3, max_size=9), "closed": st.booleans()}
+    ),
+    "keypoint": st.fixed_dictionaries({"x": anywhere, "y": anywhere, "width": st.floats(0, 20)}),
+    "vector": vectors(),
+}
+
+
+@pytest.mark.parametrize("type", list(DRAWN))
+@settings(max_examples=120, deadline=None)
+@given(st.data(), st.sampled_from([(200, 100), (1, 1), (37, 53), (127, 64), (641, 11)]))
+def test_every_shape_is_read_written_and_read_with_the_same_mask(type, data, size):
+    value = data.draw(DRAWN[type])
+    item = shape(type, value, original_width=size[0], original_height=size[1])
+    try:
+        region = decode_region(item)
+    except RegionError:
+        assume(False)
+    again = encode_region(region, from_name="c", to_name="img", type=type)
+    second = decode_region(again)
+    assert np.array_equal(second.mask, region.mask)
+    assert np.array_equal(second.mask, decode_region(encode_of(second, type)).mask)
+    assert second.point == region.point and len(second.polygons) == len(region.polygons)
+    if "closed" in value:
+        assert again["value"]["closed"] == value["closed"]
+
+
+def encode_of(region, type):
+    return encode_region(region, from_name="c", to_name="img", type=type)
+
+
+@given(vectors())
+@settings(deadline=None)
+def test_a_vector_keeps_its_joints_and_handles(value):
+    item = shape("vector", value)
+    try:
+        _, again = there_and_back(item)
+    except RegionError:
+        assume(False)
+    first, second = value["vertices"], again["value"]["vertices"]
+    names = {vertex["id"]: f"r1-{index}" for index, vertex in enumerate(first)}
+    linked = any(
+        "prevPointId" in vertex and vertex["prevPointId"] != vertex["id"] for vertex in first
+    )
+    for before, after in zip(first, second, strict=True):
+        assert (after["x"], after["y"]) == pytest.approx((before["x"], before["y"]), abs=1e-6)
+        if linked and before.get("prevPointId") != before["id"]:
+            assert after.get("prevPointId") == names.get(before.get("prevPointId"))
+        for key in ("controlPoint1", "controlPoint2"):
+            assert (key in after) == (key in before)
+            assert after.get(key) == pytest.approx(before.get(key), abs=1e-6)
+
+
+def holed() -> Region:
+    rings = (
+        rectangle_ring((10, 10, 60, 60)),
+        rectangle_ring((20, 20, 40, 40)),
+        rectangle_ring((70, 10.5, 90, 70), 20),
+    )
+    return Region("r", "polygon", (100, 80), ("House",), polygons=rings)
+
+
+@pytest.mark.parametrize("type", ["polygon", "vector", "polygonlabels"])
+def test_holes_and_parts_are_written_as_one_ring(type):
+    assert np.array_equal(decode_region(encode_of(holed(), type)).mask, holed().mask)
+
+
+@settings(deadline=None)
+@given(
+    arrays(np.bool_, st.tuples(st.integers(1, 20), st.integers(1, 20))),
+    st.sampled_from(["polygon", "vector"]),
+)
+def test_a_mask_is_written_as_its_outline(mask, type):
+    assume(mask.any())
+    assert np.array_equal(decode_region(encode_of(Region.from_mask("r", mask), type)).mask, mask)
 
 
 @pytest.mark.parametrize("type", [t for t in SHAPE_TYPES if SHAPE_TYPES[t] in {"brush", "bitmask"}])
@@ -113,7 +222,7 @@ def test_item_index_is_kept():
     ("region", "type", "said"),
     [
         (Region.from_box("r", (1, 1, 5, 5), (9, 9)), "ellipse", "cannot be written as an ellipse"),
-        (Region.from_mask("r", np.ones((4, 4), dtype=bool)), "polygon", "a raster"),
+        (Region.from_mask("r", np.ones((4, 4), dtype=bool)), "ellipse", "a brush cannot"),
         (Region.from_box("r", (1, 1, 5, 5), (9, 9)), "textarea", "'textarea' is none of"),
     ],
 )

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from regiontext.errors import ImageError
 
-__all__ = ["FORMATS", "image_hash", "load_image"]
+__all__ = ["FORMATS", "image_hash", "image_orientation", "load_image"]
 
 FORMATS = (
     "PNG",
@@ -65,6 +65,28 @@ def load_image(data: bytes, *, max_pixels: int = 100_000_000) -> Image.Image:
         raise
     except Exception as fault:  # decoders raise nearly anything on hostile bytes
         raise ImageError(_explain(data, fault)) from fault
+
+
+def image_orientation(data: bytes) -> int:
+    """The EXIF orientation that `load_image` applies to a file's bytes: 1 to 8, 1 when it has none.
+
+    `regiontext.orientation` takes points, boxes and masks from the one to the other. Raises
+    ImageError when the bytes are no readable image; pixels are not decoded.
+    """
+    Image.init()
+    try:
+        with Image.open(io.BytesIO(data), formats=[f for f in FORMATS if f in Image.OPEN]) as image:
+            return _orientation(image)
+    except Exception as fault:
+        raise ImageError(_explain(data, fault)) from fault
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        found = image.getexif().get(0x0112, 1)
+    except Exception:
+        return 1
+    return found if found in range(1, 9) else 1
 
 
 def _upright(image: Image.Image) -> Image.Image:

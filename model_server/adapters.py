@@ -1,120 +1,180 @@
-"""LoRA adapters around one base model: loaded, switched and forgotten at run time.
+"""LoRA adapters around one base model: loaded, used side by side, merged and forgotten at run time.
 
-An adapter folder is checked against the model before a layer is touched, so that a wrong one leaves
-the model as it was. Only safetensors are read, because a pickle can run code. Knows nothing of
-requests; the engine calls it between batches.
+The model's layers stay as they are: hooks add what the active adapter says (Hu et al. 2021, section 4.1), and
+a `Decoder` adds it for the layers that it runs itself, each row its own. An adapter folder, as peft writes it,
+is checked against the model before a layer is touched, so that a wrong one leaves the model as it was. Only
+safetensors are read, because a pickle can run code. Knows nothing of requests; the engine calls it between
+batches.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
+import torch
+from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
+from model_server.decoder import Decoder, LowRank
 from model_server.errors import AdapterError
 
-__all__ = ["Adapters", "check_adapter"]
+__all__ = ["Adapters", "read_adapter"]
 
 _WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 
 
 class Adapters:
-    """The adapters of one model, of which at most one is active."""
+    """The adapters of one model.
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    Args:
+        decoder: runs the language model's layers itself and is told of every adapter; None if hooks do all.
+    """
+
+    def __init__(self, model: PreTrainedModel, decoder: Decoder | None = None) -> None:
         self._model = model
-        self._wrapped: PeftModel | None = None
-        # peft uses names as module names, where a dot is not allowed.
-        self._slots: dict[str, str] = {}
-        self._numbers = count()
+        self._decoder = decoder
+        self._apart = frozenset(decoder.modules()) if decoder else frozenset()
+        self._parts: dict[str, dict[str, LowRank]] = {}
+        self._hooks: dict[str, RemovableHandle] = {}
         self._active: str | None = None
+        self._merged: tuple[str, dict[str, Tensor]] | None = None
+        self._plain: dict[str, Tensor] = {}
+
+    @property
+    def merged(self) -> str | None:
+        """The adapter of which a merged copy of the weights is kept."""
+        return self._merged[0] if self._merged else None
 
     def load(self, name: str, path: Path) -> None:
         """Load the adapter in folder `path`; if it is unfit, raise AdapterError and change nothing."""
-        check_adapter(self._model, path)
-        slot = f"adapter{next(self._numbers)}"
-        self._activate_base()
-        if self._wrapped is None:
-            self._wrapped = PeftModel.from_pretrained(self._model, str(path), adapter_name=slot)
-        else:
-            self._wrapped.load_adapter(str(path), adapter_name=slot)
-        self._wrapped.eval()
-        self._wrapped.base_model.disable_adapter_layers()
-        self._slots[name] = slot
+        parts = read_adapter(self._model, path)
+        if self._decoder:
+            self._decoder.add(name, parts)
+        modules = dict(self._model.named_modules())
+        self._parts[name] = {
+            module: (a.to(modules[module].weight), b.to(modules[module].weight))
+            for module, (a, b) in parts.items()
+            if module not in self._apart
+        }
+        for module in self._parts[name].keys() - self._hooks.keys():
+            self._hooks[module] = modules[module].register_forward_hook(self._hook(module))
 
     def unload(self, name: str) -> None:
         """Forget an adapter and free its weights."""
-        self._activate_base()
-        slot = self._slots.pop(name)
-        assert self._wrapped is not None
-        if self._slots:
-            # peft would choose and warn if the one it last used were deleted.
-            self._wrapped.set_adapter(next(iter(self._slots.values())), inference_mode=True)
-            self._wrapped.delete_adapter(slot)
-            self._wrapped.base_model.disable_adapter_layers()
-        else:
-            self._wrapped.unload()
-            self._wrapped = None
+        self.activate(None)
+        if self.merged == name:
+            self._merged = None
+        if self._decoder:
+            self._decoder.remove(name)
+        del self._parts[name]
+        used = {module for parts in self._parts.values() for module in parts}
+        for module in self._hooks.keys() - used:
+            self._hooks.pop(module).remove()
+
+    def touches_pictures(self, name: str | None) -> bool:
+        """True if the adapter changes layers outside the decoder, and so what is made of a picture."""
+        return bool(name is not None and self._parts[name])
 
     def activate(self, name: str | None) -> None:
-        """Answer with this adapter from now on, or with the base model for None."""
+        """The model's modules answer with this adapter from now on, or with the base model for None."""
         if name == self._active:
             return
-        if name is None:
-            self._activate_base()
-            return
-        assert self._wrapped is not None
-        self._wrapped.base_model.enable_adapter_layers()
-        self._wrapped.set_adapter(self._slots[name], inference_mode=True)
+        self._restore()
+        if self._merged is not None and self._merged[0] == name:
+            for module, weight in self._merged[1].items():
+                layer = self._model.get_submodule(module)
+                self._plain[module] = layer.weight.data
+                layer.weight.data = weight
         self._active = name
 
-    def _activate_base(self) -> None:
-        if self._active is not None and self._wrapped is not None:
-            self._wrapped.base_model.disable_adapter_layers()
+    def merge(self, name: str) -> None:
+        """Keep a copy of the weights with this adapter in them; batches of it alone cost no more than the base."""
+        active, self._merged = self._active, None
+        self.activate(None)
+        if self._decoder:
+            self._decoder.merge(name)
+        merged = {}
+        for module, (a, b) in self._parts[name].items():
+            weight = self._model.get_submodule(module).weight.data
+            merged[module] = (weight.float() + b.float() @ a.float()).to(weight)
+        self._merged = (name, merged)
+        self.activate(active)
+
+    def _restore(self) -> None:
+        for module, weight in self._plain.items():
+            self._model.get_submodule(module).weight.data = weight
+        self._plain.clear()
         self._active = None
 
+    def _hook(self, name: str) -> Any:
+        def add(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor | None:
+            if self._active is None or self._plain:
+                return None
+            part = self._parts[self._active].get(name)
+            if part is None:
+                return None
+            return out + nn.functional.linear(nn.functional.linear(args[0], part[0]), part[1])
 
-def check_adapter(model: PreTrainedModel, path: Path) -> None:
-    """Raise AdapterError unless `path` holds a LoRA adapter whose layers fit this model."""
+        return add
+
+
+def read_adapter(model: PreTrainedModel, path: Path) -> dict[str, LowRank]:
+    """Read a LoRA folder: A float[r, in] and B float[out, r], scaled, by the name of the layer in `model`.
+
+    Raises AdapterError unless it is a plain LoRA whose layers fit this model.
+    """
     config = _config(path)
-    if config.get("peft_type") != "LORA":
-        raise _unfit(f"{path} is a {config.get('peft_type')!r} adapter; only LORA is served.")
-    if not (path / _WEIGHTS).is_file():
+    tensors = _tensors(path)
+    modules = dict(model.named_modules())
+    parts: dict[str, LowRank] = {}
+    for key in sorted(tensors):
+        name, found, part = key.removeprefix(_PREFIX).rpartition(".lora_")
+        if not found or part not in ("A.weight", "B.weight"):
+            raise _unfit(f"{path} holds {key!r}; only LoRA on linear layers is served.")
+        if part == "B.weight":
+            continue
+        a, b = tensors[key], tensors.get(f"{_PREFIX}{name}.lora_B.weight")
+        if b is None:
+            raise _unfit(f"{path} has no lora_B for layer {name!r}.")
+        layer = modules.get(name)
+        if not isinstance(layer, nn.Linear):
+            raise _unfit(f"{path} was made for another model: this one has no layer {name!r}.")
+        for wanted, given in ((layer.in_features, a.shape[-1]), (layer.out_features, b.shape[0])):
+            if wanted != given:
+                raise _unfit(
+                    f"{path} was made for another model: layer {name!r} is {wanted} wide here and "
+                    f"{given} in the adapter."
+                )
+        parts[name] = (a, b * _scale(config, name, a.shape[0]))
+    if not parts:
+        raise _unfit(f"{path / _WEIGHTS} holds no LoRA weights.")
+    return parts
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    file = path / _WEIGHTS
+    if not file.is_file():
         raise _unfit(f"{path} has no {_WEIGHTS}; save the adapter as safetensors.")
-    linears = dict(model.named_modules())
     try:
-        with safe_open(path / _WEIGHTS, framework="pt") as weights:
-            shapes = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
+        with safe_open(file, framework="pt") as weights:
+            return {key: weights.get_tensor(key).to(torch.float32) for key in weights.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise _unfit(f"{path / _WEIGHTS} cannot be read: {error}.") from None
-    for key, shape in shapes.items():
-        _check_layer(linears, key, shape, path)
+        raise _unfit(f"{file} cannot be read: {error}.") from None
 
 
-def _check_layer(modules: Mapping[str, nn.Module], key: str, shape: list[int], path: Path) -> None:
-    name, found, part = key.removeprefix(_PREFIX).rpartition(".lora_")
-    if not found:
-        return
-    layer = modules.get(name)
-    # A layer that already carries another adapter keeps its own weight one level down.
-    weight = getattr(getattr(layer, "base_layer", layer), "weight", None)
-    if weight is None:
-        raise _unfit(f"{path} was made for another model: this one has no layer {name!r}.")
-    expected = {"A.weight": weight.shape[-1], "B.weight": weight.shape[0]}.get(part)
-    given = shape[-1] if part == "A.weight" else shape[0]
-    if expected is not None and given != expected:
-        raise _unfit(
-            f"{path} was made for another model: layer {name!r} is {expected} wide here and "
-            f"{given} in the adapter."
-        )
+def _scale(config: Mapping[str, Any], name: str, rank: int) -> float:
+    # As peft: the alpha of a pattern that fits the layer's name, over the rank or, rank-stabilised, its root.
+    alphas = config.get("alpha_pattern") or {}
+    alpha = alphas.get(get_pattern_key(alphas, name), config.get("lora_alpha", 8))
+    return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -130,6 +190,11 @@ def _config(path: Path) -> dict[str, Any]:
         raise _unfit(f"{file} is not valid JSON: {error}.") from None
     if not isinstance(config, dict):
         raise _unfit(f"{file} must hold a JSON object.")
+    if config.get("peft_type") != "LORA":
+        raise _unfit(f"{path} is a {config.get('peft_type')!r} adapter; only LORA is served.")
+    for field, plain in (("use_dora", False), ("bias", "none"), ("modules_to_save", None)):
+        if config.get(field, plain) not in (plain, None, []):
+            raise _unfit(f"{path} has {field} = {config[field]!r}; only plain LoRA is served.")
     return config
 
 

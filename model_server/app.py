@@ -26,7 +26,7 @@ from model_server.errors import RequestError
 from model_server.folder import ModelFolder
 from model_server.jobs import Prompt, Token
 from model_server.protocol import responses
-from model_server.protocol.messages import ImageLimits, decode_image, read_messages
+from model_server.protocol.messages import ImageLimits, picture, read_messages
 from model_server.protocol.schemas import (
     ChatRequest,
     LoadAdapterRequest,
@@ -127,13 +127,14 @@ def create_app(
         try:
             asked = parse_body(ChatRequest, await _read(request, max_body_bytes))
             ticket.choose(asked.model)
-            prompt = await run_in_threadpool(_prompt, asked, limits)
+            prompt = _prompt(asked, limits)
         except BaseException:
             ticket.close()
             raise
         if asked.stream:
             return StreamingResponse(_stream(ticket, prompt, asked), media_type="text/event-stream")
-        answer = await asyncio.wrap_future(ticket.submit(prompt).future)
+        job = await run_in_threadpool(ticket.submit, prompt)
+        answer = await asyncio.wrap_future(job.future)
         return JSONResponse(
             responses.completion(answer, logprobs=bool(asked.logprobs), **_envelope(asked))
         )
@@ -158,7 +159,7 @@ def create_app(
 
 def _prompt(asked: ChatRequest, limits: ImageLimits) -> Prompt:
     turns, parts = read_messages(asked.messages, limits=limits)
-    images = [decode_image(part, limits=limits) for part in parts]
+    images = [picture(part, limits=limits) for part in parts]
     return Prompt(turns, images, options=asked.options(), sampling=asked.sampling())
 
 

@@ -1,14 +1,16 @@
-"""Decoding a batch of open questions, each row with its own limits, temperature and seed.
+"""Decoding a batch of open questions, each row with its own limits, temperature, seed and grammar.
 
 Rows pick their own next token, so that one batch can hold greedy and sampled rows and the answer of
-a row does not depend on its neighbours; a row that ends is told so at once. Built on
-``generate`` of transformers, which knows each architecture's cache and positions.
+a row does not depend on its neighbours; a row that ends is told so at once. `decode_packed` runs on a
+`Decoder`; `decode` on ``generate`` of transformers, which knows each other architecture's cache and
+positions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,12 +24,23 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from model_server.decoder import Decoder, Rows, Segment
 from model_server.jobs import Sampling
 
-__all__ = ["FLOOR", "Picked", "Row", "decode"]
+__all__ = ["FLOOR", "Constraint", "Picked", "Row", "decode", "decode_packed", "segments"]
 
 FLOOR = -9999.0
 """Stands for a log-probability of minus infinity, which JSON cannot write (OpenAI's choice)."""
+
+
+class Constraint(Protocol):
+    """Keeps the answer of one row within a grammar."""
+
+    def allowed(self) -> Tensor:
+        """bool[V]: the tokens that may come next."""
+
+    def accept(self, token: int) -> bool:
+        """Take note of a picked token; True when the answer is complete."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +60,83 @@ class Row:
         room: tokens that fit after the prompt.
         picked: called after each token; returns True to end the row (a stop text, a cancellation).
         ended: called once when the row is complete, while others may go on.
+        constraint: the grammar of the answer, or None.
+        adapter: whose answer it is.
     """
 
     sampling: Sampling
     room: int
     picked: Callable[[Row], bool]
     ended: Callable[[Row], None]
+    constraint: Constraint | None = None
+    adapter: str | None = None
     tokens: list[Picked] = field(default_factory=list)
     finish: str | None = None
+
+    @property
+    def limit(self) -> int:
+        """The most tokens that the answer can have."""
+        return min(self.sampling.max_tokens, self.room)
+
+
+@torch.inference_mode()
+def decode_packed(
+    decoder: Decoder, rows: Sequence[Row], kept: Rows, logits: Tensor, *, ends: Sequence[int]
+) -> None:
+    """Decode rows whose prompts `kept` holds; results are in `rows`.
+
+    Args:
+        rows: in the order of `kept`; rows of one adapter follow each other.
+        logits: float[B, V] after the prompts.
+    """
+    active = list(rows)
+    picker = _Picker(rows, ends)
+    device = logits.device
+    owners = torch.arange(len(active), device=device)
+    adapters = segments([row.adapter for row in active])
+    while True:
+        ids = picker.pick(active, logits)
+        going = [place for place, row in enumerate(active) if row.finish is None]
+        if not going:
+            return
+        if 2 * len(going) <= len(active):
+            chosen = torch.tensor(going, device=device)
+            kept.select(chosen)
+            ids = ids[chosen]
+            active = [active[place] for place in going]
+            owners = owners[: len(active)]
+            adapters = segments([row.adapter for row in active])
+        left = max(row.limit - len(row.tokens) for row in active)
+        kept.make_room(1, wanted=min(left, 64))
+        kept.shown[:, kept.used] = True
+        hidden = decoder.run(
+            decoder.embed(ids),
+            kept,
+            positions=kept.lengths,
+            owners=owners,
+            columns=torch.full_like(owners, kept.used),
+            slots=None,
+            mask=kept.shown[:, None, : kept.used + 1],
+            segments=adapters,
+        )
+        kept.used += 1
+        kept.lengths += 1
+        logits = decoder.logits(hidden)
+
+
+def segments(adapters: Sequence[str | None], lengths: Sequence[int] | None = None) -> list[Segment]:
+    """Stretches of packed tokens by adapter, for rows of so many tokens each (1 by default)."""
+    found: list[Segment] = []
+    start = 0
+    for name, length in zip(adapters, lengths or [1] * len(adapters), strict=True):
+        end = start + length
+        if name is not None:
+            if found and found[-1].name == name and found[-1].end == start:
+                found[-1] = Segment(name, found[-1].start, end)
+            else:
+                found.append(Segment(name, start, end))
+        start = end
+    return found
 
 
 @torch.inference_mode()
@@ -62,59 +144,83 @@ def decode(
     model: PreTrainedModel, inputs: BatchFeature, rows: Sequence[Row], *, ends: Sequence[int]
 ) -> None:
     """Generate all rows of a left-padded batch; results are in `rows`."""
-    longest = max(min(row.sampling.max_tokens, row.room) for row in rows)
     config = GenerationConfig(
-        max_new_tokens=longest,
+        max_new_tokens=max(row.limit for row in rows),
         do_sample=False,
         num_beams=1,
         use_cache=True,
         eos_token_id=list(ends),
         pad_token_id=ends[0],
     )
-    picker = _Picker(rows, ends)
+    forced = _Forced(rows, _Picker(rows, ends))
     model.generate(
         **inputs,
         generation_config=config,
-        logits_processor=LogitsProcessorList([picker]),
+        logits_processor=LogitsProcessorList([forced]),
         stopping_criteria=StoppingCriteriaList([_Ended(rows)]),
     )
 
 
-class _Picker(LogitsProcessor):
-    """Picks every row's token itself and leaves generate no other choice."""
+class _Picker:
+    """Picks the next token of every row that goes on."""
 
     def __init__(self, rows: Sequence[Row], ends: Sequence[int]) -> None:
-        self._rows = rows
         self._ends = frozenset(ends)
-        self._generators = [_generator(row.sampling) for row in rows]
+        self._generators = {row: _generator(row.sampling) for row in rows if _is_sampled(row)}
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        logprobs = torch.log_softmax(scores.float(), dim=-1).cpu()
-        choice = logprobs.argmax(dim=-1)
-        for index, row in enumerate(self._rows):
+    def pick(self, rows: Sequence[Row], logits: Tensor) -> Tensor:
+        """Returns int64[B]; for rows that ended before, any token."""
+        logprobs = torch.log_softmax(logits.float(), dim=-1)
+        best, choice = logprobs.max(dim=-1)
+        values, ids = best.tolist(), choice.tolist()
+        for index, row in enumerate(rows):
             if row.finish is not None:
                 continue
-            own = logprobs[index]
-            if row.sampling.temperature > 0:
-                choice[index] = _sample(own, row.sampling, self._generators[index])
-            self._record(row, int(choice[index]), own)
-        forced = torch.full_like(scores, -torch.inf)
-        return forced.scatter_(1, choice[:, None].to(scores.device), 0.0)
+            if _is_sampled(row) or row.constraint is not None:
+                ids[index] = self._own(row, logprobs[index])
+                values[index] = float(logprobs[index, ids[index]])
+            self._record(row, ids[index], values[index], logprobs[index])
+        return torch.tensor(ids, device=logits.device)
 
-    def _record(self, row: Row, token: int, logprobs: Tensor) -> None:
+    def _own(self, row: Row, logprobs: Tensor) -> int:
+        logprobs = logprobs.cpu()
+        if row.constraint is not None:
+            allowed = row.constraint.allowed()
+            masked = torch.full_like(logprobs, -torch.inf)
+            width = min(len(allowed), len(masked))
+            masked[:width] = logprobs[:width].masked_fill(~allowed[:width], -torch.inf)
+            logprobs = masked
+        if _is_sampled(row):
+            return int(_sample(logprobs, row.sampling, self._generators[row]))
+        return int(logprobs.argmax())
+
+    def _record(self, row: Row, token: int, logprob: float, logprobs: Tensor) -> None:
         top: tuple[tuple[int, float], ...] = ()
         if row.sampling.top_logprobs:
             values, ids = logprobs.topk(row.sampling.top_logprobs)
-            top = tuple(
-                (int(id), max(float(value), FLOOR)) for id, value in zip(ids, values, strict=True)
-            )
-        row.tokens.append(Picked(token, max(float(logprobs[token]), FLOOR), top))
-        if token in self._ends or row.picked(row):
+            likely = zip(ids.tolist(), values.tolist(), strict=True)
+            top = tuple((id, max(value, FLOOR)) for id, value in likely)
+        row.tokens.append(Picked(token, max(logprob, FLOOR), top))
+        complete = row.constraint is not None and row.constraint.accept(token)
+        if token in self._ends or row.picked(row) or complete:
             row.finish = "stop"
-        elif len(row.tokens) >= min(row.sampling.max_tokens, row.room):
+        elif len(row.tokens) >= row.limit:
             row.finish = "length"
         if row.finish is not None:
             row.ended(row)
+
+
+class _Forced(LogitsProcessor):
+    """Picks every row's token and leaves generate no other choice."""
+
+    def __init__(self, rows: Sequence[Row], picker: _Picker) -> None:
+        self._rows = rows
+        self._picker = picker
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        choice = self._picker.pick(self._rows, scores)
+        forced = torch.full_like(scores, -torch.inf)
+        return forced.scatter_(1, choice[:, None], 0.0)
 
 
 class _Ended(StoppingCriteria):
@@ -124,6 +230,10 @@ class _Ended(StoppingCriteria):
     def __call__(self, input_ids: Tensor, scores: object, **kwargs: object) -> Tensor:
         ended = [row.finish is not None for row in self._rows]
         return torch.tensor(ended, device=input_ids.device)
+
+
+def _is_sampled(row: Row) -> bool:
+    return row.sampling.temperature > 0
 
 
 def _generator(sampling: Sampling) -> torch.Generator:

@@ -12,11 +12,11 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from model_server.errors import AdapterError, ModelServerError, RequestError
 from model_server.jobs import Answer, Prompt, Token
@@ -32,22 +32,27 @@ OnToken = Callable[[Token, str], None]
 
 @dataclass(eq=False)
 class Job:
-    """A prompt in the queue, and where its answer goes. `adapter` is None for the base model."""
+    """A prompt in the queue, and where its answer goes.
+
+    `adapter` is None for the base model; `ready` is what `Model.prepare` made of the prompt.
+    """
 
     prompt: Prompt
     adapter: str | None = None
     on_token: OnToken | None = None
+    ready: Any = None
     cancelled: bool = False
     future: Future[Answer] = field(default_factory=Future)
 
-    @property
-    def group(self) -> tuple[str | None, bool, bool]:
-        """Jobs of one group can share a batch."""
-        return (self.adapter, bool(self.prompt.options), bool(self.prompt.images))
-
 
 class Model(Protocol):
-    """What the engine needs of a model. All calls come from one thread."""
+    """What the engine needs of a model. All calls but `prepare` come from one thread."""
+
+    def prepare(self, prompt: Prompt) -> Any:
+        """What can be made of a prompt in any thread, while others are answered; raises RequestError."""
+
+    def group(self, job: Job) -> Hashable:
+        """Jobs of one group can share a batch."""
 
     def answer(self, jobs: Sequence[Job]) -> None:
         """Resolve the future of every job, all of one group."""
@@ -80,8 +85,11 @@ class Ticket:
         self._engine._hold(self, model)
 
     def submit(self, prompt: Prompt, on_token: OnToken | None = None) -> Job:
-        """Queue the prompt; `job.future` resolves to its Answer or a RequestError."""
-        job = Job(prompt, self._adapter, on_token)
+        """Prepare the prompt in this thread and queue it; `job.future` resolves to its Answer or a RequestError.
+
+        Raises RequestError for a prompt that cannot be prepared.
+        """
+        job = Job(prompt, self._adapter, on_token, self._engine.prepare(prompt))
         job.future.add_done_callback(lambda _: self.close())
         self._engine._submit(self, job)
         return job
@@ -137,6 +145,7 @@ class Engine:
         self._held: Counter[str | None] = Counter()
         self._preparing = 0
         self._stopping = False
+        self._model: Model | None = None
         self.state = "loading"
         self.failure: str | None = None
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
@@ -165,6 +174,11 @@ class Engine:
         with self._changed:
             self._preparing += 1
             return Ticket(self)
+
+    def prepare(self, prompt: Prompt) -> Any:
+        """What the model makes of a prompt before its turn; raises RequestError."""
+        assert self._model is not None
+        return self._model.prepare(prompt)
 
     def load_adapter(self, name: str, path: Path) -> Future[None]:
         """Load an adapter between batches; raises AdapterError if the name is taken."""
@@ -281,6 +295,7 @@ class Engine:
             if self._on_failed:
                 self._on_failed()
             return
+        self._model = model
         self.state = "ready"
         log.info("%s is ready after %.1f s", self.base, time.monotonic() - started)
         while (task := self._next()) is not None:
@@ -318,11 +333,12 @@ class Engine:
             self._changed.wait(left)
 
     def _take_batch(self) -> list[Job]:
-        group = self._queue[0].group
+        assert self._model is not None
+        group = self._model.group(self._queue[0])
         batch: list[Job] = []
         rest: deque[Job] = deque()
         for job in self._queue:
-            fits = job.group == group and len(batch) < self._max_batch
+            fits = len(batch) < self._max_batch and self._model.group(job) == group
             (batch if fits else rest).append(job)
         self._queue = rest
         return batch

@@ -1,18 +1,20 @@
 """What travels between the HTTP side and the worker that owns the model.
 
-Plain frozen values: a prompt, how to answer it, and the answer. Knows nothing of HTTP or torch.
+Plain frozen values: a prompt with its pictures, how to answer it, and the answer. Knows nothing of HTTP
+or torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Answer", "Prompt", "Sampling", "Token"]
+__all__ = ["Answer", "Picture", "Prompt", "Sampling", "Token"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Sampling:
         seed: makes a sampled answer repeatable, whatever else is in the batch.
         top_logprobs: alternatives reported per token.
         stop: texts at which the answer ends; not part of the answer.
+        grammar: what the answer must look like, as `model_server.grammars` writes it, or None.
     """
 
     max_tokens: int = 48
@@ -34,6 +37,26 @@ class Sampling:
     seed: int | None = None
     top_logprobs: int = 0
     stop: tuple[str, ...] = ()
+    grammar: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image of a prompt, decoded only when it was not seen before.
+
+    Attributes:
+        digest: names the pixels; equal digests mean equal pictures.
+        load: returns the upright RGB image; may raise RequestError.
+    """
+
+    digest: bytes
+    load: Callable[[], Image]
+
+    @classmethod
+    def of(cls, image: Image) -> Picture:
+        """A picture that is decoded already."""
+        pixels = f"{image.mode} {image.size} ".encode() + image.tobytes()
+        return cls(hashlib.sha256(pixels).digest(), lambda: image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +66,13 @@ class Prompt:
     Attributes:
         messages: chat turns; content is a list of ``{"type": "text", "text": …}`` and
             ``{"type": "image"}`` parts.
-        images: RGB images in the order of the image parts.
+        images: pictures in the order of the image parts.
         options: the closed question's options, scored instead of decoded; empty for an open one.
         sampling: decoding of an open question.
     """
 
     messages: Sequence[Mapping[str, Any]]
-    images: Sequence[Image]
+    images: Sequence[Picture]
     options: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
 

@@ -36,10 +36,12 @@ def open_model(
 
     from model_server.families.checkpoint import load_checkpoint
     from model_server.families.overlay import OverlayModel
+    from model_server.families.packed import PackedModel
 
     if threads:
         torch.set_num_threads(threads)
     model, processor = load_checkpoint(folder, device=device, dtype=dtype)
-    served = OverlayModel(model, processor)
+    packs = PackedModel.fits(model, processor)
+    served = (PackedModel if packs else OverlayModel)(model, processor)
     served.warm_up()
     return served

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from model_server.errors import RequestError
+from model_server.jobs import Picture
 from regiontext.errors import ImageError
 from regiontext.images import load_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ImageLimits", "ImagePart", "decode_image", "read_messages"]
+__all__ = ["ImageLimits", "ImagePart", "decode_image", "picture", "read_messages"]
 
 _ROLES = ("system", "developer", "user", "assistant")
 
@@ -75,6 +77,12 @@ def read_messages(
             code="too_many_images",
         )
     return turns, images
+
+
+def picture(part: ImagePart, *, limits: ImageLimits) -> Picture:
+    """A picture that is decoded when it is needed, named by its bytes on the wire."""
+    digest = hashlib.sha256(part.url.encode()).digest()
+    return Picture(digest, lambda: decode_image(part, limits=limits))
 
 
 def decode_image(part: ImagePart, *, limits: ImageLimits) -> Image:

@@ -8,30 +8,47 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
 
 from model_server import scoring
-from model_server.adapters import Adapters, check_adapter
+from model_server.adapters import Adapters, read_adapter
 from model_server.engine import Job
 from model_server.errors import AdapterError, ModelFolderError
 from model_server.families import open_model
 from model_server.families.chat import answer_ids, encode, prompt_text, question_turn
 from model_server.families.checkpoint import load_checkpoint
 from model_server.families.overlay import OverlayModel
+from model_server.families.packed import PackedModel
 from model_server.families.tokens import token_bytes
 from model_server.folder import find_model
-from model_server.jobs import Answer, Prompt, Sampling
+from model_server.jobs import Answer, Picture, Prompt, Sampling
 from tests.model_server.conftest import TEXTS, build_tiny, picture
 
 pytestmark = pytest.mark.model
 OPTIONS = ("red", "a small red star", "blue", "a", "large blue", "a large blue square")
 
 
+Served = OverlayModel | PackedModel
+
+
 @pytest.fixture(scope="module")
-def tiny(tiny_folder: Path) -> OverlayModel:
-    return open_model(find_model(tiny_folder), device="cpu", threads=1)
+def packed(tiny_folder: Path) -> PackedModel:
+    model = open_model(find_model(tiny_folder), device="cpu", threads=1)
+    assert isinstance(model, PackedModel)
+    return model
 
 
-def ask(model: OverlayModel, *prompts: Prompt, adapter: str | None = None) -> list[Answer]:
+@pytest.fixture(scope="module")
+def general(tiny_folder: Path) -> OverlayModel:
+    return OverlayModel(*load_checkpoint(find_model(tiny_folder), device="cpu"))
+
+
+@pytest.fixture(scope="module", params=["packed", "general"])
+def tiny(request: pytest.FixtureRequest) -> Served:
+    return request.getfixturevalue(request.param)
+
+
+def ask(model: Served, *prompts: Prompt, adapter: str | None = None) -> list[Answer]:
     jobs = [Job(prompt, adapter) for prompt in prompts]
     model.answer(jobs)
     return [job.future.result(0) for job in jobs]
@@ -39,10 +56,12 @@ def ask(model: OverlayModel, *prompts: Prompt, adapter: str | None = None) -> li
 
 def prompt(text: str, image: int = 0, options: tuple[str, ...] = (), **sampling: object) -> Prompt:
     sampling.setdefault("max_tokens", 8)
-    return Prompt(question_turn(1, text), [picture(image)], options, Sampling(**sampling))
+    return Prompt(
+        question_turn(1, text), [Picture.of(picture(image))], options, Sampling(**sampling)
+    )
 
 
-def test_greedy_is_what_generate_says(tiny: OverlayModel) -> None:
+def test_greedy_is_what_generate_says(tiny: Served) -> None:
     model, processor = tiny._model, tiny._processor
     turns = question_turn(1, TEXTS[0])
     inputs = encode(processor, [prompt_text(processor, turns)], [[picture(3)]])
@@ -62,7 +81,7 @@ def test_greedy_is_what_generate_says(tiny: OverlayModel) -> None:
 
 
 @pytest.mark.parametrize("options", [(), OPTIONS])
-def test_a_batch_answers_as_each_alone(tiny: OverlayModel, options: tuple[str, ...]) -> None:
+def test_a_batch_answers_as_each_alone(tiny: Served, options: tuple[str, ...]) -> None:
     prompts = [
         prompt(text, seed, options, max_tokens=3 + 2 * seed) for seed, text in enumerate(TEXTS)
     ]
@@ -79,28 +98,29 @@ def test_a_batch_answers_as_each_alone(tiny: OverlayModel, options: tuple[str, .
             assert a.logprob == pytest.approx(b.logprob, abs=1e-3)
 
 
-def test_a_sampled_row_does_not_depend_on_its_neighbours(tiny: OverlayModel) -> None:
+def test_a_sampled_row_does_not_depend_on_its_neighbours(tiny: Served) -> None:
     warm = [prompt(TEXTS[0], 1, temperature=1.5, top_p=0.9, seed=seed) for seed in range(3)]
     together = ask(tiny, *warm, prompt(TEXTS[2], 2))
     assert [ask(tiny, one)[0].text for one in warm] == [answer.text for answer in together[:3]]
     assert len({answer.text for answer in together[:3]}) > 1
 
 
-def brute_force(tiny: OverlayModel, asked: Prompt) -> list[float]:
+def brute_force(tiny: Served, asked: Prompt) -> list[float]:
     """Log-probability of each option, one plain forward pass over prompt + option each."""
     sums = []
+    images = [one.load() for one in asked.images]
     for option in asked.options:
         processor = tiny._processor
         before = prompt_text(processor, asked.messages)
-        start = encode(processor, [before], [asked.images])["input_ids"].shape[1]
-        inputs = encode(processor, [f"{before}{option}<|end|>"], [asked.images])
+        start = encode(processor, [before], [images])["input_ids"].shape[1]
+        inputs = encode(processor, [f"{before}{option}<|end|>"], [images])
         logprobs = torch.log_softmax(tiny._model(**inputs).logits[0], dim=-1)
         ids = inputs["input_ids"][0]
         sums.append(sum(float(logprobs[i - 1, ids[i]]) for i in range(start, len(ids))))
     return sums
 
 
-def test_options_are_scored_as_by_brute_force(tiny: OverlayModel) -> None:
+def test_options_are_scored_as_by_brute_force(tiny: Served) -> None:
     for seed, text in enumerate(TEXTS[:2]):
         asked = prompt(text, seed, OPTIONS)
         with torch.inference_mode():
@@ -115,36 +135,55 @@ def test_options_are_scored_as_by_brute_force(tiny: OverlayModel) -> None:
 
 
 def test_scoring_without_branching_says_the_same(
-    tiny: OverlayModel, monkeypatch: pytest.MonkeyPatch
+    general: OverlayModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = [prompt(text, seed, OPTIONS) for seed, text in enumerate(TEXTS)]
-    branched = ask(tiny, *asked)
-    monkeypatch.setattr(tiny, "_branches", False)
-    for one, other in zip(branched, ask(tiny, *asked), strict=True):
+    branched = ask(general, *asked)
+    monkeypatch.setattr(general, "_branches", False)
+    for one, other in zip(branched, ask(general, *asked), strict=True):
         assert one.options == pytest.approx(other.options, abs=1e-4)
-    monkeypatch.setattr(tiny, "_branches", True)
+    monkeypatch.setattr(general, "_branches", True)
     monkeypatch.setattr(scoring, "_ROWS", 4)  # more options than one pass takes
-    for one, other in zip(branched, ask(tiny, *asked), strict=True):
+    for one, other in zip(branched, ask(general, *asked), strict=True):
         assert one.options == pytest.approx(other.options, abs=1e-4)
 
 
-def test_an_image_is_seen_once(tiny: OverlayModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packed_and_general_say_the_same(packed: PackedModel, general: OverlayModel) -> None:
+    asked = [
+        prompt(text, seed, options, max_tokens=6)
+        for seed, text in enumerate(TEXTS)
+        for options in ((), OPTIONS)
+    ]
+    asked.append(Prompt(question_turn(0, TEXTS[0]), [], sampling=Sampling(max_tokens=6)))
+    for one, said in zip(asked, ask(packed, *asked), strict=True):
+        (other,) = ask(general, one)
+        assert (said.text, said.finish, said.prompt_tokens) == (
+            other.text,
+            other.finish,
+            other.prompt_tokens,
+        )
+        for a, b in zip(said.tokens, other.tokens, strict=True):
+            assert (a.id, a.logprob) == (b.id, pytest.approx(b.logprob, abs=1e-3))
+
+
+def test_an_image_is_seen_once(packed: PackedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    see = tiny._model.get_image_features
+    tower = packed._model.model.vision_tower
+    see = tower.forward
 
     def counted(pixel_values: torch.Tensor, **options: object) -> object:
         seen.append(len(pixel_values))
         return see(pixel_values=pixel_values, **options)
 
-    monkeypatch.setattr(tiny._model, "get_image_features", counted)
+    monkeypatch.setattr(tower, "forward", counted)
     asked = [prompt(text, image) for text in TEXTS for image in (70, 71)]
-    first = ask(tiny, *asked)
-    assert seen == [2]
-    assert [answer.text for answer in ask(tiny, *asked)] == [answer.text for answer in first]
-    ask(tiny, prompt(TEXTS[0], 70, OPTIONS), prompt(TEXTS[0], 72, OPTIONS))
-    assert seen == [2, 1]
-    monkeypatch.setattr(tiny._seen, "works", False)
-    assert [answer.text for answer in ask(tiny, *asked)] == [answer.text for answer in first]
+    first = ask(packed, *asked)
+    assert sum(seen) == 2
+    assert [answer.text for answer in ask(packed, *asked)] == [answer.text for answer in first]
+    ask(packed, prompt(TEXTS[0], 70, OPTIONS), prompt(TEXTS[0], 72, OPTIONS))
+    assert sum(seen) == 3
+    packed._kept.clear()
+    assert [answer.text for answer in ask(packed, *asked)] == [answer.text for answer in first]
 
 
 def test_what_was_seen_is_kept_by_adapter_and_within_bounds(
@@ -160,17 +199,84 @@ def test_what_was_seen_is_kept_by_adapter_and_within_bounds(
         model.unload_adapter("a")
     texts.append(ask(model, prompt(TEXTS[0]))[0].text)
     assert len(set(texts)) == 3
-    seen = model._seen
-    features = next(iter(seen._kept.values()))
-    assert {adapter for adapter, _ in seen._kept} == {None}
-    assert seen._bytes == len(seen._kept) * features.nbytes
-    seen._max_bytes = 3 * features.nbytes
+    assert {adapter for adapter, _ in model._kept} == {None}
+    size = next(iter(model._kept.values())).nbytes
+    model._max_bytes = 3 * size
     ask(model, *(prompt("a", image) for image in range(8)))
-    assert len(seen._kept) == 3 and seen._bytes == 3 * features.nbytes
+    assert [tensor.nbytes for tensor in model._kept.values()] == [size] * 3
 
 
-def test_one_unreadable_prompt_fails_alone(tiny: OverlayModel) -> None:
-    odd = Prompt(question_turn(2, "a"), [picture(0)])  # two places, one image
+@pytest.mark.parametrize(
+    "layers", [r".*language_model.*(q_proj|v_proj|down_proj)", r".*(_proj|fc1|linear_2)"]
+)
+def test_adapters_say_what_peft_says(
+    tiny: Served, make_adapter: Callable[..., Path], tmp_path: Path, layers: str
+) -> None:
+    """Alone, beside each other in a batch where the model can, and merged."""
+    names = ["a", "b", "c"]
+    expected = []
+    for seed, name in enumerate(names, 1):
+        path = make_adapter(tmp_path / name, seed=seed, scale=0.5, layers=layers)
+        tiny.load_adapter(name, path)
+        expected.append(peft_says(tiny, path, prompt(TEXTS[0], 3)))
+    try:
+        jobs = [Job(prompt(TEXTS[0], 3), name) for name in [*names, None] for _ in range(2)]
+        for group in {tiny.group(job) for job in jobs}:
+            tiny.answer([job for job in jobs if tiny.group(job) == group])
+        plain = ask(tiny, prompt(TEXTS[0], 3))[0]
+        tiny._adapters.merge("b")
+        merged = ask(tiny, prompt(TEXTS[0], 3), prompt(TEXTS[0], 3), adapter="b")
+        answers = [job.future.result(0) for job in jobs]
+        for said, right in zip(
+            [*answers[:6], *merged], [expected[n] for n in (0, 0, 1, 1, 2, 2, 1, 1)], strict=True
+        ):
+            for token, (id, logprob) in zip(said.tokens, right, strict=True):
+                assert (token.id, token.logprob) == (id, pytest.approx(logprob, abs=1e-3))
+        again = ask(tiny, prompt(TEXTS[0], 3))[0]
+        assert [t.logprob for t in again.tokens] == [t.logprob for t in plain.tokens]
+    finally:
+        for name in names:
+            tiny.unload_adapter(name)
+
+
+def peft_says(tiny: Served, path: Path, asked: Prompt) -> list[tuple[int, float]]:
+    """Greedy tokens and log-probabilities of peft's own model."""
+    model, processor = load_checkpoint(find_model(tiny._model.name_or_path), device="cpu")
+    wrapped = PeftModel.from_pretrained(model, str(path)).eval()
+    inputs = encode(
+        processor, [prompt_text(processor, asked.messages)], [[p.load() for p in asked.images]]
+    )
+    out = wrapped.generate(
+        **inputs,
+        max_new_tokens=asked.sampling.max_tokens,
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    ids = out.sequences[0, inputs["input_ids"].shape[1] :].tolist()
+    return [
+        (id, float(torch.log_softmax(logits[0], dim=-1)[id]))
+        for id, logits in zip(ids, out.logits, strict=True)
+    ]
+
+
+def test_an_adapter_asked_again_and_again_is_merged(
+    tiny_folder: Path, make_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = open_model(find_model(tiny_folder), device="cpu")
+    model.load_adapter("a", make_adapter(tmp_path / "a"))
+    first = ask(model, prompt(TEXTS[0]), adapter="a")[0]
+    assert model._adapters.merged is None
+    for _ in range(8):
+        last = ask(model, prompt(TEXTS[0]), adapter="a")[0]
+    assert model._adapters.merged == "a"
+    assert last.text == first.text != ask(model, prompt(TEXTS[0]))[0].text
+    model.unload_adapter("a")
+    assert model._adapters.merged is None
+
+
+def test_one_unreadable_prompt_fails_alone(tiny: Served) -> None:
+    odd = Prompt(question_turn(2, "a"), [Picture.of(picture(0))])  # two places, one image
     jobs = [Job(prompt(TEXTS[0])), Job(odd), Job(prompt("a " * 600))]
     tiny.answer(jobs)
     assert jobs[0].future.result(0).text == ask(tiny, prompt(TEXTS[0]))[0].text
@@ -178,14 +284,14 @@ def test_one_unreadable_prompt_fails_alone(tiny: OverlayModel) -> None:
     assert jobs[2].future.exception(0).code == "context_length_exceeded"
 
 
-def test_answers_are_written_as_the_template_writes_them(tiny: OverlayModel) -> None:
+def test_answers_are_written_as_the_template_writes_them(tiny: Served) -> None:
     processor = tiny._processor
     turns = question_turn(1, TEXTS[0])
     for answer in ("red", "a small red star", "marble ünïcode"):
-        ids = answer_ids(processor, turns, answer, tiny._ends)
+        ids = answer_ids(processor, turns, answer, tiny._writer.ends)
         whole = f"{prompt_text(processor, turns)}{answer}<|end|>"
         joint = processor.tokenizer(whole, add_special_tokens=False)["input_ids"]
-        assert joint[-len(ids) :] == ids and ids[-1] in tiny._ends
+        assert joint[-len(ids) :] == ids and ids[-1] in tiny._writer.ends
         assert (
             b"".join(token_bytes(processor.tokenizer, id) for id in ids[:-1]).decode()
             == f" {answer}"
@@ -193,7 +299,7 @@ def test_answers_are_written_as_the_template_writes_them(tiny: OverlayModel) -> 
 
 
 def test_templates_that_do_not_continue_the_prompt(
-    tiny: OverlayModel, monkeypatch: pytest.MonkeyPatch
+    tiny: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Odd:
         tokenizer = tiny._processor.tokenizer
@@ -201,7 +307,7 @@ def test_templates_that_do_not_continue_the_prompt(
         def apply_chat_template(self, turns: list, **options: object) -> str:
             return f"{len(turns)} turns"
 
-    ids = answer_ids(Odd(), question_turn(0, "a"), "red star", tiny._ends)
+    ids = answer_ids(Odd(), question_turn(0, "a"), "red star", tiny._writer.ends)
     assert tiny._processor.tokenizer.decode(ids) == "red star<|end|>"
 
 
@@ -212,14 +318,13 @@ def test_an_adapter_for_another_model_is_refused(
 
     model, _ = load_checkpoint(find_model(tiny_folder), device="cpu")
     path = make_adapter(tmp_path / "fits")
-    check_adapter(model, path)
+    read_adapter(model, path)
     weights = load_file(path / "adapter_model.safetensors")
     for wrong, message in (
         (
             {
-                key: value[..., :-1].contiguous()
+                key: value[..., :-1].contiguous() if "lora_A" in key else value
                 for key, value in weights.items()
-                if "lora_A" in key
             },
             "wide",
         ),

@@ -14,6 +14,7 @@ import pytest
 
 from model_server.engine import Engine
 from model_server.folder import find_model
+from model_server.jobs import Prompt
 from model_server.protocol.messages import ImageLimits
 from tests.model_server.conftest import messages, picture, serving, wait_ready
 
@@ -356,6 +357,12 @@ def test_port_opens_before_the_model_is_loaded(tiny_folder: Path) -> None:
 
 class _Echo:
     """A model that leaves every job unanswered."""
+
+    def prepare(self, prompt: Prompt) -> None:
+        for one in prompt.images:
+            one.load()
+
+    def group(self, job: object) -> None: ...
 
     def answer(self, jobs: object) -> None:
         """Answer nothing."""

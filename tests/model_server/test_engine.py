@@ -14,7 +14,7 @@ from PIL import Image
 
 from model_server.engine import Engine, Job
 from model_server.errors import AdapterError, RequestError
-from model_server.jobs import Answer, Prompt
+from model_server.jobs import Answer, Picture, Prompt
 
 
 class FakeModel:
@@ -28,6 +28,12 @@ class FakeModel:
         self.adapters: set[str] = set()
         self.fail = False
 
+    def prepare(self, prompt: Prompt) -> str:
+        return "prepared"
+
+    def group(self, job: Job) -> object:
+        return (job.adapter, bool(job.prompt.options), bool(job.prompt.images))
+
     def answer(self, jobs: Sequence[Job]) -> None:
         self.batches.append(list(jobs))
         self.started.set()
@@ -36,6 +42,7 @@ class FakeModel:
             raise RuntimeError("out of\nmemory")
         for job in jobs:
             assert job.adapter is None or job.adapter in self.adapters
+            assert job.ready == "prepared"
             job.future.set_result(Answer(str(job.adapter), (), "stop", 1))
 
     def load_adapter(self, name: str, path: Path) -> None:
@@ -67,7 +74,7 @@ def submit(
 ) -> Job:
     ticket = engine.arrive()
     ticket.choose(model)
-    images = [Image.new("RGB", (2, 2))] if image else []
+    images = [Picture.of(Image.new("RGB", (2, 2)))] if image else []
     return ticket.submit(Prompt([], images, options=options))
 
 

@@ -27,7 +27,7 @@ from model_server.families import open_model
 from model_server.families.chat import encode, prompt_text, question_turn
 from model_server.families.overlay import OverlayModel
 from model_server.folder import find_model
-from model_server.jobs import Answer, Prompt, Sampling
+from model_server.jobs import Answer, Picture, Prompt, Sampling
 from model_server.training.finetune_batches import Batches, answer_loss
 from model_server.training.finetune_data import Item
 from tests.model_server.conftest import TEXTS, WORDS, picture
@@ -141,7 +141,7 @@ def prompts(options: tuple[str, ...] = ()) -> list[Prompt]:
     return [
         Prompt(
             question_turn(1, text),
-            [picture(seed, (60 + 40 * seed, 50))],
+            [Picture.of(picture(seed, (60 + 40 * seed, 50)))],
             options,
             Sampling(max_tokens=6),
         )
@@ -163,9 +163,10 @@ def test_options_are_scored_as_by_brute_force(served: OverlayModel) -> None:
     asked = prompts(OPTIONS)[1]
     processor, sums = served._processor, []
     before = prompt_text(processor, asked.messages)
-    start = encode(processor, [before], [asked.images])["input_ids"].shape[1]
+    images = [one.load() for one in asked.images]
+    start = encode(processor, [before], [images])["input_ids"].shape[1]
     for option in OPTIONS:
-        inputs = encode(processor, [f"{before} {option}<|end|>"], [asked.images])
+        inputs = encode(processor, [f"{before} {option}<|end|>"], [images])
         with torch.inference_mode():
             logprobs = torch.log_softmax(served._model(**inputs).logits[0], dim=-1)
         ids = inputs["input_ids"][0]
@@ -179,7 +180,7 @@ def test_options_are_scored_as_by_brute_force(served: OverlayModel) -> None:
 
 
 def test_several_images(served: OverlayModel) -> None:
-    images = [picture(0), picture(1, (90, 50))]
+    images = [Picture.of(picture(0)), Picture.of(picture(1, (90, 50)))]
     one = Prompt(question_turn(1, "a"), images[:1], sampling=Sampling(max_tokens=2))
     two = Prompt(question_turn(2, "a"), images, sampling=Sampling(max_tokens=2))
     first, second = ask(served, one, two)
@@ -191,7 +192,7 @@ def test_training_reads_the_same_prompt(served: OverlayModel) -> None:
     """Teacher-forced loss on the answer is minus its score as an option."""
     (asked,) = prompts(("a small red star",))[:1]
     (answer,) = ask(served, asked)
-    item = Item(tuple(asked.images), TEXTS[0], "a small red star")
+    item = Item(tuple(one.load() for one in asked.images), TEXTS[0], "a small red star")
     for frozen in (True, False):
         batches = Batches(served._model, served._processor, [item], frozen_tower=frozen)
         inputs, labels = batches.batch([0])

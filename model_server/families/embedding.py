@@ -1,0 +1,69 @@
+"""Pictures and words as the decoder's first layer sees them, made by the model's own code.
+
+Each architecture merges image features into word embeddings in its own way. It is let do so, and stopped
+before its language model. Knows nothing of batches or caches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from model_server.families.features import projector
+from model_server.families.prompts import Prefix, stacked
+
+__all__ = ["embedded"]
+
+
+class _Stopped(Exception):
+    """Carries the embeddings out of the model."""
+
+    def __init__(self, embeddings: Tensor) -> None:
+        super().__init__()
+        self.embeddings = embeddings
+
+
+def embedded(model: PreTrainedModel, prefixes: Sequence[Prefix]) -> list[Tensor]:
+    """Embeddings float[P, d] of every prefix, those of equal shapes made together where rows are images."""
+    together = projector(model) is not None
+    made: list[Tensor] = []
+    for _, group in groupby(prefixes, key=lambda own: _shape(own) if together else own.key):
+        same = list(group)
+        made += _run(model, [own.ids for own in same], stacked(same))
+    return made
+
+
+def _shape(prefix: Prefix) -> tuple[Any, ...]:
+    shapes = [getattr(value, "shape", None) for value in prefix.inputs.values()]
+    return (len(prefix.ids), *shapes)
+
+
+def _run(
+    model: PreTrainedModel, ids: Sequence[Sequence[int]], inputs: dict[str, Any]
+) -> list[Tensor]:
+    inner: nn.Module = model.model  # type: ignore[assignment]
+    language = getattr(inner, "language_model", None) or inner.text_model
+    placed = {
+        name: value.to(model.device, model.dtype if value.is_floating_point() else None)
+        if isinstance(value, Tensor)
+        else value
+        for name, value in inputs.items()
+    }
+    tokens = torch.tensor([list(own) for own in ids], device=model.device)
+
+    def stop(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        raise _Stopped(kwargs["inputs_embeds"])
+
+    hook = language.register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        inner(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False, **placed)
+    except _Stopped as stopped:
+        return list(stopped.embeddings)
+    finally:
+        hook.remove()
+    raise RuntimeError(f"{type(model).__name__} did not reach its language model")

@@ -1,0 +1,261 @@
+"""Models around a Llama-like decoder, answering a batch in packed passes.
+
+One pass reads the pictures that were not seen before, each once for all questions about it; one reads the
+questions and, of the closed ones, all options; then the open ones are decoded together. Rows of the base
+model and of any adapters share every pass. Knows nothing of queues or HTTP.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedModel, ProcessorMixin
+
+from model_server.adapters import Adapters
+from model_server.decoder import Decoder, Rows
+from model_server.decoding import Row, decode_packed, segments
+from model_server.engine import Job
+from model_server.errors import RequestError
+from model_server.families.answers import Writer, too_long
+from model_server.families.chat import question_turn
+from model_server.families.embedding import embedded
+from model_server.families.prompts import Prefix, Prompts, Ready
+from model_server.jobs import Picture, Prompt, Sampling
+from model_server.packing import Plan, plan
+
+__all__ = ["PackedModel"]
+
+_LOGITS_AT_ONCE = 512
+# An adapter asked so often in a row is worth a merged copy of the weights.
+_STEADY = 8
+
+Kept = tuple[str | None, bytes]
+
+
+class PackedModel:
+    """A model and its processor.
+
+    Args:
+        max_bytes: memory for what was read of pictures, so that later questions about them are cheap.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, processor: ProcessorMixin, *, max_bytes: int = 256_000_000
+    ) -> None:
+        self._model = model
+        self._processor = processor
+        self._decoder = Decoder(model)
+        self._adapters = Adapters(model, self._decoder)
+        self._writer = Writer(model, processor)
+        self._prompts = Prompts(processor, self._writer.ends)
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[Kept, Tensor] = OrderedDict()
+        self._recent: deque[str | None] = deque(maxlen=_STEADY)
+        text = model.config.get_text_config()
+        self._limit = int(getattr(text, "max_position_embeddings", None) or 1 << 30)
+        self.counts: Counter[str] = Counter()
+
+    @classmethod
+    def fits(cls, model: PreTrainedModel, processor: ProcessorMixin) -> bool:
+        """True if the language model can be packed and prompts can be cut behind their pictures."""
+        if not Decoder.fits(model) or not hasattr(processor, "image_token"):
+            return False
+        writer = Writer(model, processor)
+        return Prompts(processor, writer.ends).splits(_sample_prompt())
+
+    def warm_up(self) -> None:
+        """Answer about a grey image: the first user should not pay for first calls."""
+        for _ in range(3):  # compiled code settles in its third run
+            jobs = [Job(_sample_prompt(options)) for options in ((), ("yes", "no"))]
+            self._kept.clear()
+            self.answer(jobs)
+            for job in jobs:
+                job.future.result(timeout=0)
+        self._kept.clear()
+        self.counts.clear()
+
+    def prepare(self, prompt: Prompt) -> Ready:
+        """Tokens and pixels of a prompt, made in the caller's thread; raises RequestError."""
+        return self._prompts.prepare(prompt)
+
+    def group(self, job: Job) -> Hashable:
+        """Everything shares a batch."""
+        return None
+
+    def load_adapter(self, name: str, path: Path) -> None:
+        """Make an adapter available; raises AdapterError."""
+        self._adapters.load(name, path)
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter and what was read through it."""
+        self._adapters.unload(name)
+        for key in [key for key in self._kept if key[0] == name]:
+            del self._kept[key]
+
+    @torch.inference_mode()
+    def answer(self, jobs: Sequence[Job]) -> None:
+        """Resolve every job's future."""
+        rows = [(job, ready) for job in jobs if (ready := self._ready(job)) is not None]
+        if not rows:
+            return
+        rows.sort(key=lambda row: row[0].adapter or "")
+        self._merge_the_steady([job.adapter for job, _ in rows])
+        prefixes = self._prefixes(rows)
+        before = [prefix.shape[3] if prefix is not None else 0 for prefix in prefixes]
+        layout = plan(
+            [ready.ids for _, ready in rows],
+            [[ids[:-1] for ids in ready.options] for _, ready in rows],
+            before=before,
+        )
+        width = max(before)
+        room = min(32, max(job.prompt.sampling.max_tokens for job, _ in rows))
+        kept = self._decoder.rows(len(rows), layout.mask.shape[2] + room)
+        for row, prefix in enumerate(prefixes):
+            if prefix is not None:
+                kept.kept[:, :, row, :, width - before[row] : width] = prefix
+        names = [job.adapter for job, _ in rows]
+        hidden = self._run(None, layout, kept, names)
+        for row, (job, ready) in enumerate(rows):
+            if ready.options:
+                scores = self._scores(hidden, layout, row, ready)
+                self._writer.choose(job, ready.options, scores, length=ready.length)
+        opened = [row for row, (_, ready) in enumerate(rows) if not ready.options]
+        if opened:
+            self._decode([rows[row] for row in opened], opened, layout, kept, hidden)
+
+    def _ready(self, job: Job) -> Ready | None:
+        try:
+            ready = job.ready or self.prepare(job.prompt)
+            longest = max((len(ids) - 1 for ids in ready.options), default=1)
+            if ready.length + longest > self._limit:
+                raise too_long(ready.length, self._limit)
+        except RequestError as error:
+            job.future.set_exception(error)
+            return None
+        return ready
+
+    def _decode(
+        self,
+        rows: Sequence[tuple[Job, Ready]],
+        places: Sequence[int],
+        layout: Plan,
+        kept: Rows,
+        hidden: Tensor,
+    ) -> None:
+        chosen = torch.tensor(places, device=hidden.device)
+        last = torch.from_numpy(layout.last[list(places)]).to(hidden.device)
+        kept.shown[:, : layout.shown.shape[1]] = torch.from_numpy(layout.shown).to(hidden.device)
+        kept.lengths = torch.from_numpy(layout.positions[layout.last] + 1).to(hidden.device)
+        if len(places) < len(kept.lengths):
+            kept.select(chosen)
+        kept.used = int(layout.shown[list(places)].any(axis=0).nonzero()[0].max()) + 1
+        made: list[Row] = [
+            self._writer.row(
+                job,
+                length=ready.length,
+                room=self._limit - ready.length,
+                constraint=None,
+            )
+            for job, ready in rows
+        ]
+        decode_packed(
+            self._decoder, made, kept, self._decoder.logits(hidden[last]), ends=self._writer.ends
+        )
+
+    def _scores(self, hidden: Tensor, layout: Plan, row: int, ready: Ready) -> list[list[float]]:
+        """Log-probability of every token of every option."""
+        where: list[int] = []
+        for start, ids in zip(layout.branches[row], ready.options, strict=True):
+            where += [int(layout.last[row]), *range(start, start + len(ids) - 1)]
+        tokens = [token for ids in ready.options for token in ids]
+        flat: list[float] = []
+        for begin in range(0, len(tokens), _LOGITS_AT_ONCE):
+            part = slice(begin, begin + _LOGITS_AT_ONCE)
+            logits = self._decoder.logits(hidden[torch.tensor(where[part], device=hidden.device)])
+            wanted = torch.tensor(tokens[part], device=hidden.device)
+            flat += torch.log_softmax(logits, dim=-1).gather(1, wanted[:, None])[:, 0].tolist()
+        values = iter(flat)
+        return [[next(values) for _ in ids] for ids in ready.options]
+
+    def _run(
+        self, x: Tensor | None, layout: Plan, kept: Rows, names: Sequence[str | None]
+    ) -> Tensor:
+        device = kept.kept.device
+
+        def placed(values: np.ndarray) -> Tensor:
+            return torch.from_numpy(values).to(device)
+
+        return self._decoder.run(
+            self._decoder.embed(placed(layout.ids)) if x is None else x,
+            kept,
+            positions=placed(layout.positions),
+            owners=placed(layout.owners),
+            columns=placed(layout.columns),
+            slots=None if layout.slots is None else placed(layout.slots),
+            mask=placed(layout.mask),
+            segments=segments(names, layout.sizes),
+        )
+
+    # Pictures.
+
+    def _prefixes(self, rows: Sequence[tuple[Job, Ready]]) -> list[Tensor | None]:
+        """Keys and values [layers, 2, heads, P, D] of every row's prefix."""
+        wanted: dict[Kept, Prefix] = {}
+        keys: list[Kept | None] = []
+        for job, ready in rows:
+            key = (job.adapter, ready.prefix.key) if ready.prefix else None
+            keys.append(key)
+            if key is not None and ready.prefix is not None:
+                self.counts["hit" if key in self._kept or key in wanted else "miss"] += 1
+                if key not in self._kept:
+                    wanted[key] = ready.prefix
+        found = {key: self._kept[key] for key in keys if key is not None and key in self._kept}
+        if wanted:
+            found |= self._read(wanted)
+        for key in keys:
+            if key is not None:
+                self._kept[key] = found[key]
+                self._kept.move_to_end(key)
+        size = sum(tensor.nbytes for tensor in self._kept.values())
+        while size > self._max_bytes:
+            size -= self._kept.popitem(last=False)[1].nbytes
+        return [None if key is None else found[key] for key in keys]
+
+    def _read(self, wanted: dict[Kept, Prefix]) -> dict[Kept, Tensor]:
+        """Run pictures and the words before them through the model."""
+        order = list(wanted)
+        layout = plan(
+            [wanted[key].ids for key in order], [()] * len(order), before=[0] * len(order)
+        )
+        parts: list[Tensor] = []
+        for adapter in dict.fromkeys(key[0] for key in order):
+            self._adapters.activate(adapter)
+            own = [wanted[key] for key in order if key[0] == adapter]
+            parts += embedded(self._model, own)
+        self._adapters.activate(None)
+        rows = self._decoder.rows(len(order), layout.mask.shape[2])
+        self._run(torch.cat(parts), layout, rows, [key[0] for key in order])
+        return {
+            key: rows.kept[:, :, row, :, : layout.sizes[row]].clone()
+            for row, key in enumerate(order)
+        }
+
+    def _merge_the_steady(self, names: Sequence[str | None]) -> None:
+        self._recent.extend(names)
+        name = self._recent[-1]
+        if name is None or name == self._adapters.merged:
+            return
+        if len(self._recent) == _STEADY and len(set(self._recent)) == 1:
+            self._adapters.merge(name)
+
+
+def _sample_prompt(options: tuple[str, ...] = ()) -> Prompt:
+    image = Picture.of(Image.new("RGB", (64, 48), (127, 127, 127)))
+    turns = question_turn(1, "What is this?")
+    return Prompt(turns, [image], options, Sampling(max_tokens=2))

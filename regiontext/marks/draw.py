@@ -91,6 +91,6 @@ def _blend(image: Pixels, parts: Sequence[Part], rgb: RGB, alpha: int) -> None:
         mixed = under.astype(np.uint16)
         mixed *= 255 - alpha
         mixed += np.frombuffer(tint * (len(under) // 3), dtype=np.uint16)
-        mixed += mixed >> 8
+        mixed += mixed >> np.uint16(8)
         mixed >>= 8
         window[covered] = mixed.astype(np.uint8).view(window.dtype).reshape(-1, *window.shape[2:])

@@ -16,7 +16,7 @@ from regiontext.marks.parts import Bounds, Part, Path, Points, Polygon, Rectangl
 
 __all__ = ["nearby"]
 
-# Far enough that truncating the cut's end bends a line by less than a pixel on the picture.
+# Far enough that rounding the cut's end bends a line by less than a pixel on the picture.
 _REACH: Final = 1 << 14
 
 
@@ -62,18 +62,21 @@ def _pieces(points: Points, limits: Bounds) -> Iterator[Points]:
     A vertex inside is kept exactly and joins its two segments; where the polyline leaves, a piece
     ends.
     """
-    starts, steps = points[:-1], np.diff(points, axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    starts, ends, steps = points[:-1], points[1:], np.diff(points, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         one, other = (limits[:2] - starts) / steps, (limits[2:] - starts) / steps
-    enter = np.clip(np.fmin(one, other).max(axis=1), 0, None)
-    leave = np.clip(np.fmax(one, other).min(axis=1), None, 1)
+        enter = np.clip(np.fmin(one, other).max(axis=1), 0, None)
+        leave = np.clip(np.fmax(one, other).min(axis=1), None, 1)
+        entries = np.where(enter[:, None] > 0, np.rint(starts + enter[:, None] * steps), starts)
+        exits = np.where(leave[:, None] < 1, np.rint(starts + leave[:, None] * steps), ends)
     piece: list[Points] = []
     for i in np.flatnonzero(enter < leave):
         if piece and enter[i] > 0:
             yield np.array(piece)
             piece = []
-        piece = piece or [starts[i] + enter[i] * steps[i]]
-        piece.append(points[i + 1] if leave[i] == 1 else starts[i] + leave[i] * steps[i])
+        if not piece:
+            piece = [entries[i]]
+        piece.append(exits[i])
         if leave[i] < 1:
             yield np.array(piece)
             piece = []
@@ -101,9 +104,9 @@ def _cut(ring: Points, axis: int, limit: float, outward: int) -> Points:
     following, beyond_next = np.roll(ring, -1, axis=0), np.roll(beyond, -1)
     inside = beyond <= 0
     crosses = inside != (beyond_next <= 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         share = beyond / (beyond - beyond_next)
-        crossing = ring + share[:, None] * (following - ring)
+        crossing = np.rint(ring + share[:, None] * (following - ring))
     crossing[:, axis] = limit
     kept: Points = np.stack([ring, crossing], axis=1)[np.stack([inside, crosses], axis=1)]
     return kept

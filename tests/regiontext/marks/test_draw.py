@@ -1,39 +1,63 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path as FilePath
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from regiontext.errors import MarkError
-from regiontext.marks.draw import coverage, draw
-from regiontext.marks.layout import Layout, Mark
-from regiontext.marks.parts import Oval, Part, Path, Polygon, Raster, Rectangle, Rings
-from regiontext.marks.style import Style
+from regiontext.marks.coverage import coverage
+from regiontext.marks.draw import draw, draw_over, ink_on
+from regiontext.marks.kinds import COLOURS, KINDS
+from regiontext.marks.layout import Layout, Mark, lay_out
+from regiontext.marks.parts import Oval, Part, Path, Raster, Rectangle
+from regiontext.marks.style import inference_style, training_style
+from regiontext.region import Region
+from tests.regiontext.marks.explicit import SIZE, channel, mark, marks
+from tests.regiontext.marks.textbook import textbook
 
-SIZE = (60, 40)
-
-
-def mark(*parts: Part, rgb: tuple[int, int, int] = (255, 0, 0), alpha: int = 128) -> Mark:
-    return Mark(Style("rectangle", None, rgb, alpha, 1.0), Layout(parts))
-
-
-def noise(seed: int = 0) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
+Pixels = NDArray[np.uint8]
 
 
-@given(
-    st.tuples(st.integers(0, 255), st.integers(0, 255), st.integers(0, 255)), st.integers(0, 255)
-)
+def noise(seed: int = 0, size: tuple[int, int] = SIZE) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+
+
+@settings(deadline=None, max_examples=150)
+@given(marks)
+def test_any_layout_is_drawn_as_by_the_textbook(drawn: Mark) -> None:
+    image = noise()
+    theirs = np.asarray(textbook(Image.fromarray(image), drawn))
+    assert np.array_equal(draw(image, [drawn]), theirs)
+
+
+@settings(deadline=None)
+@given(st.tuples(channel, channel, channel), channel)
 def test_blending_rounds_to_nearest(rgb: tuple[int, int, int], alpha: int) -> None:
     image = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, axis=2)
     drawn = draw(image, [mark(Raster(np.ones((1, 256), bool), (0, 0)), rgb=rgb, alpha=alpha)])
     exact = np.floor((np.array(rgb) * alpha + image.astype(int) * (255 - alpha)) / 255 + 0.5)
     assert (drawn == exact).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(marks)
+def test_alpha_0_changes_nothing_and_alpha_255_paints_the_colour(drawn: Mark) -> None:
+    image, rgb, layout = noise(), drawn.style.rgb, drawn.layout
+    assert (draw(image, [mark(*layout.parts, rgb=rgb, alpha=0, inset=layout.inset)]) == image).all()
+    covered, (x, y) = coverage(Layout(layout.parts), SIZE)
+    opaque = draw(image, [mark(*layout.parts, rgb=rgb, alpha=255)])
+    window = opaque[y : y + covered.shape[0], x : x + covered.shape[1]]
+    assert (window[covered] == rgb).all()
 
 
 def test_nothing_outside_the_covered_pixels_changes_and_the_input_stays() -> None:
@@ -67,49 +91,73 @@ def test_a_later_mark_paints_over_an_earlier_one() -> None:
     assert draw(image, both[::-1])[10, 10].tolist() == [255, 0, 0]
 
 
-corner = st.tuples(st.floats(-80, 140), st.floats(-80, 120))
+@settings(deadline=None)
+@given(st.permutations(range(4)))
+def test_marks_that_do_not_overlap_may_come_in_any_order(order: list[int]) -> None:
+    size = (80, 60)
+    styles = [inference_style(kind, "lime") for kind in ("rectangle", "ellipse", "contour", "mask")]
+    places = [(4, 4), (44, 4), (4, 34), (44, 34)]
+    apart = [
+        Mark(style, lay_out(Region.from_box("r", (x, y, x + 25, y + 18), size), style))
+        for style, (x, y) in zip(styles, places, strict=True)
+    ]
+    assert (
+        draw(noise(size=size), [apart[i] for i in order]) == draw(noise(size=size), apart)
+    ).all()
 
 
-@given(st.lists(corner, min_size=3, max_size=6), st.integers(1, 9), st.booleans())
-def test_the_bounding_box_changes_no_pixel(
-    corners: list[tuple[float, float]], width: int, curved: bool
+def test_an_inset_is_blended_over_the_parts_in_black_or_white() -> None:
+    image = np.full((20, 20, 3), 100, dtype=np.uint8)
+    plate, digit = Rectangle((2, 2, 11, 11), 5), Raster(np.ones((2, 2), bool), (6, 6))
+    drawn = draw(image, [mark(plate, rgb=(255, 255, 0), alpha=255, inset=(digit,))])
+    assert drawn[6, 6].tolist() == [0, 0, 0] and drawn[5, 5].tolist() == [255, 255, 0]
+    drawn = draw(image, [mark(plate, rgb=(0, 0, 255), alpha=51, inset=(digit,))])
+    assert drawn[5, 5].tolist() == [80, 80, 131]
+    assert drawn[6, 6].tolist() == [115, 115, 156]
+
+
+def test_ink_is_black_on_light_colours_and_white_on_dark_ones() -> None:
+    dark = {name for name, rgb in COLOURS.items() if ink_on(rgb) == (255, 255, 255)}
+    assert dark == {"blue", "purple"}
+    # Grey #767676 is known as the lightest that white text may have at 4.5 to 1; black has 4.6 there.
+    assert ink_on((118, 118, 118)) == (0, 0, 0)
+    assert ink_on((117, 117, 117)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda image: image[::-1, 3:-2],
+        lambda image: image[:, ::2],
+        lambda image: image[:, :, ::-1],
+        lambda image: image.transpose(1, 0, 2),
+        lambda image: np.asfortranarray(image),
+    ],
+    ids=["rows", "columns", "bgr", "transposed", "planes"],
+)
+def test_in_place_or_on_a_copy_is_the_same_whatever_the_memory_order(
+    view: Callable[[Pixels], Pixels],
 ) -> None:
-    """What is drawn on the small canvas is what Pillow draws on the whole image."""
-    points = np.array(corners)
-    for part in (Path(points, width, curved), Polygon(points), Rings((points,), width % 3)):
-        whole = Image.new("L", SIZE)
-        pen = ImageDraw.Draw(whole)
-        match part:
-            case Path():
-                pen.line(corners, fill=255, width=width, joint="curve" if curved else None)
-            case Polygon():
-                pen.polygon(corners, fill=255)
-            case Rings():
-                for dx in range(-part.half_width, part.half_width + 1):
-                    for dy in range(-part.half_width, part.half_width + 1):
-                        pen.polygon([(x + dx, y + dy) for x, y in corners], outline=255)
-        window, (x, y) = coverage(Layout((part,)), SIZE)
-        ours = np.zeros((SIZE[1], SIZE[0]), dtype=bool)
-        ours[y : y + window.shape[0], x : x + window.shape[1]] = window
-        assert (ours == (np.array(whole) != 0)).all()
+    image = view(noise())
+    some = [
+        mark(Oval((3, 5, 30, 28), 4), inset=(Rectangle((8, 8, 12, 15), 2),)),
+        mark(Oval((20, 9, 90, 90))),
+    ]
+    expected = draw(np.ascontiguousarray(image), some)
+    assert (draw(image, some) == expected).all() and not (image == expected).all()
+    draw_over(image, some)
+    assert (image == expected).all()
 
 
 def test_marks_outside_the_image_leave_it_alone() -> None:
-    image = noise()
     away = [
         mark(Oval((200, 200, 220, 220))),
         mark(Rectangle((-30, -30, -5, -5), 2)),
         mark(Raster(np.ones((5, 5), bool), (-10, 3))),
+        mark(),
     ]
-    assert (draw(image, away) == image).all()
-
-
-def test_a_raster_is_cut_at_the_border() -> None:
-    window, origin = coverage(Layout((Raster(np.ones((10, 10), bool), (-4, 35)),)), SIZE)
-    x, y = origin
-    rows, columns = np.nonzero(window)
-    assert (columns.max() + x, rows.min() + y, rows.max() + y) == (5, 35, 39)
-    assert window.sum() == 6 * 5
+    assert (draw(noise(), away) == noise()).all()
+    assert draw(noise()[:0], away).shape == (0, SIZE[0], 3)
 
 
 def test_drawing_is_deterministic_to_the_byte() -> None:
@@ -126,9 +174,40 @@ def test_drawing_is_deterministic_to_the_byte() -> None:
     assert hashlib.sha256(drawn.tobytes()).hexdigest()[:16] == "0078a3869ee15bc8"
 
 
+def digest_of_all_kinds() -> str:
+    """sha256 hex of a picture with every kind on it, fixed and random."""
+    image = noise(1, (200, 150))
+    region = Region.from_mask("r", noise(2, (200, 150))[:, :, 0] > 250)
+    rng = np.random.default_rng(11)
+    for kind in KINDS:
+        for style, source in ((inference_style(kind), None), (training_style(rng, (kind,)), rng)):
+            draw_over(image, [Mark(style, lay_out(region, style, rng=source))])
+    return hashlib.sha256(image.tobytes()).hexdigest()
+
+
+def test_every_process_draws_the_same_bytes() -> None:
+    code = f"from {__name__} import digest_of_all_kinds as digest; print(digest())"
+    root = FilePath(__file__).resolve().parents[3]
+    environment = os.environ | {"PYTHONHASHSEED": "4242"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env=environment, check=True, capture_output=True
+    )
+    assert told.stdout.decode().strip() == digest_of_all_kinds()
+
+
 @pytest.mark.parametrize(
     "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3))]
 )
-def test_other_arrays_are_refused(image: NDArray[np.uint8]) -> None:
+def test_other_arrays_are_refused(image: Pixels) -> None:
     with pytest.raises(MarkError, match=r"cannot draw on .*\[4, 4"):
         draw(image, [])
+    with pytest.raises(MarkError, match=r"cannot draw on .*\[4, 4"):
+        draw_over(image, [])
+
+
+def test_a_read_only_image_is_drawn_on_only_as_a_copy() -> None:
+    image = noise()
+    image.flags.writeable = False
+    with pytest.raises(MarkError, match="read-only"):
+        draw_over(image, [])
+    assert not (draw(image, [mark(Oval((3, 5, 30, 28)))]) == image).all()

@@ -68,7 +68,8 @@ def check_claim(
     neither the boxes' nor the masks' centres lie that way; inside and contains when at most a tenth
     of the inner box lies on the outer one and hardly a pixel is shared; overlapping and touching
     when the gap is more than `near`; near when it is over a quarter of the image's diagonal; a size
-    when the opposite holds. "unknown": anything else, denials included.
+    when the opposite holds. "unknown": anything else, denials included. RegionError when the regions
+    are on images of different sizes.
     """
     named = claimed(claim)
     if not named:

@@ -28,6 +28,7 @@ from backend.store import Store, SuggestionRow
 from backend.store import queries as stored
 from regiontext.errors import RegiontextError
 from regiontext.images import image_hash, load_image
+from regiontext.labelstudio.answers import accepted
 from regiontext.labelstudio.config import LabelingConfig
 from regiontext.marks.view import Rendered, render
 from regiontext.questions.prompt import prompt
@@ -178,7 +179,7 @@ async def answer(
     if picture.arm != "assist" or not questions:
         return Answered(picture.arm)
     model = await _in_time(current_model(assistant), deadline)
-    asking = _Asking(assistant, picture, {region.id: region for region in regions}, model)
+    asking = _Asking(assistant, picture, {region.id: region for region in regions}, config, model)
     tasks = {asyncio.create_task(asking.ask(question)): question for question in questions}
     done, late = await asyncio.wait(tasks, timeout=_left(deadline))
     for one in late:
@@ -223,11 +224,17 @@ class _Asking:
     """One picture and one model: renders each set of regions once, whatever is asked about it."""
 
     def __init__(
-        self, assistant: Assistant, picture: Picture, regions: Mapping[str, Region], model: Served
+        self,
+        assistant: Assistant,
+        picture: Picture,
+        regions: Mapping[str, Region],
+        config: LabelingConfig,
+        model: Served,
     ) -> None:
         self._assistant = assistant
         self._picture = picture
         self._regions = regions
+        self._config = config
         self._served = model
         self._gate = asyncio.Semaphore(assistant.settings.model_concurrency)
         self._shown: dict[tuple[str, ...], asyncio.Task[tuple[Rendered, list[str]]]] = {}
@@ -254,11 +261,12 @@ class _Asking:
             except UnknownModel:
                 await self._load_adapter()
                 said = await call()
+        field = self._config.field(question.field)
         return {
             "prompt": words,
             "render_hash": rendered.hash,
             "decoding": {"temperature": 0, "max_tokens": settings.max_tokens},
-            "value": [said.text],
+            "value": list(accepted(field, said.text)) if field is not None else [said.text],
             "confidence": said.confidence,
         }
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from regiontext.labelstudio.config import Field, LabelingConfig
+from regiontext.labelstudio.answers import FIELD_KEYS, value_fault
+from regiontext.labelstudio.config import LabelingConfig
 from regiontext.labelstudio.decode import is_shape
 from regiontext.labelstudio.values import is_finite, is_texts, short, text, value_of
 
-__all__ = ["DIRECTIONS", "FIELD_KEYS", "SHAPE_KEYS", "is_regional", "item_fault", "place_fault"]
+__all__ = ["DIRECTIONS", "SHAPE_KEYS", "is_regional", "item_fault", "place_fault"]
 
 DIRECTIONS = ("left", "right", "bi")
-
-FIELD_KEYS = {"textarea": "text", "choices": "choices"}
-"""Types of field results, and the key of value that holds their texts."""
 
 _OUTLINE_KEYS = ("x", "y", "width", "height", "rotation", "radiusX", "radiusY", "points", "closed")
 _MASK_KEYS = ("vertices", "format", "rle", "touches", "maskDataURL", "imageDataURL")
@@ -52,27 +50,9 @@ def item_fault(item: Mapping[str, Any], config: LabelingConfig) -> str | None:
     if score is not None and not is_finite(score):
         return f"its score is {short(score)}, no number"
     if control.type in FIELD_KEYS:
-        return _field_fault(value, control.type, config.field(control.name))
+        return value_fault(control.type, value, config.field(control.name))
     if control.type.endswith("labels"):
         return _labels_fault(value, control.type, control.labels)
-    return None
-
-
-def _field_fault(value: Mapping[str, Any], kind: str, field: Field | None) -> str | None:
-    key = FIELD_KEYS[kind]
-    given = value.get(key)
-    if not is_texts(given):
-        # Nested choices are lists of lists; such a field is not ours to fill, only to echo.
-        if field is None and kind == "choices" and isinstance(given, list):
-            return None
-        return f"its {key} is {short(given)}, no list of texts"
-    if field is None or kind == "textarea":
-        return None
-    for option in given:
-        if option not in field.options:
-            return f"{short(option)} is no option of {field.name!r} ({', '.join(field.options)})"
-    if len(given) > 1 and not field.multiple:
-        return f"{field.name!r} takes one choice, not {len(given)}"
     return None
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from dataclasses import field as data_field
 
 from regiontext.errors import ConfigError
+from regiontext.labelstudio.fields import Field, options_of, read_field
 from regiontext.labelstudio.tags import (
-    Parents,
     canonical_hash,
     get,
     is_true,
@@ -37,7 +37,6 @@ _SHAPES = ("Rectangle", "Ellipse", "Polygon", "Brush", "Bitmask", "KeyPoint", "V
 _SHAPE_TAGS = {tag.lower(): tag for shape in _SHAPES for tag in (shape, f"{shape}Labels")} | {
     "magicwand": "MagicWand"
 }
-_FIELD_TAGS = {"textarea": "TextArea", "choices": "Choices"}
 _IMAGE_KEY = re.compile(r"\$([\w.\-]+)\Z")
 
 
@@ -50,33 +49,6 @@ class Control:
     type: str
     to_name: str
     labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Field:
-    """A TextArea or Choices that a region (per_region) or the whole image can fill.
-
-    options: the values a Choices may take (a Choice's alias, else its value). multiple: whether
-    it takes several. ask: the wording given by the config's `ask` attribute. smart: whether
-    Label Studio calls the backend when it is edited. for_labels: when not empty, the field is
-    shown only for regions with one of these labels (`whenLabelValue`).
-    """
-
-    name: str
-    tag: str
-    to_name: str
-    per_region: bool
-    options: tuple[str, ...] = ()
-    multiple: bool = False
-    required: bool = False
-    ask: str | None = None
-    smart: bool = True
-    for_labels: tuple[str, ...] = ()
-
-    @property
-    def type(self) -> str:
-        """What results of this field carry as type: "textarea" or "choices"."""
-        return self.tag.lower()
 
 
 @dataclass(frozen=True)
@@ -183,7 +155,7 @@ def parse_config(xml: str) -> LabelingConfig:
             or tag_of(tag) == "labels"
         ):
             continue
-        found = _field(tag, parents)
+        found = read_field(tag, parents)
         if found is not None:
             (fields if found.per_region else image_fields).append(found)
         elif is_true(tag, "perregion"):
@@ -199,7 +171,7 @@ def parse_config(xml: str) -> LabelingConfig:
         relations=tuple(_relations(root)),
         multi=multi,
         controls=tuple(
-            Control(get(t, "name"), t.tag, tag_of(t), get(t, "toname"), _options(t, "label"))
+            Control(get(t, "name"), t.tag, tag_of(t), get(t, "toname"), options_of(t, "label"))
             for t in controls
         ),
         unsupported=tuple(unsupported),
@@ -247,56 +219,9 @@ def _shape(tag: ET.Element) -> ShapeControl:
         tag=_SHAPE_TAGS[kind],
         type=kind,
         to_name=get(tag, "toname"),
-        labels=_options(tag, "label") if kind.endswith("labels") else (),
+        labels=options_of(tag, "label") if kind.endswith("labels") else (),
         smart=is_true(tag, "smart") or is_true(tag, "smartonly"),
     )
-
-
-def _field(tag: ET.Element, parents: Parents) -> Field | None:
-    kind = tag_of(tag)
-    options = _options(tag, "choice") if kind == "choices" else ()
-    if kind not in _FIELD_TAGS or is_true(tag, "peritem"):
-        return None
-    if kind == "choices" and (not options or _nested(tag)):
-        return None
-    return Field(
-        name=get(tag, "name"),
-        tag=_FIELD_TAGS[kind],
-        to_name=get(tag, "toname"),
-        per_region=is_true(tag, "perregion"),
-        options=options,
-        multiple=kind == "choices" and get(tag, "choice") == "multiple",
-        required=is_true(tag, "required"),
-        ask=get(tag, "ask") or None,
-        smart=get(tag, "smart").lower() != "false",
-        for_labels=_for_labels(tag, parents),
-    )
-
-
-def _for_labels(tag: ET.Element, parents: Parents) -> tuple[str, ...]:
-    here: ET.Element | None = tag
-    while here is not None:
-        labels = listed(get(here, "whenlabelvalue"))
-        if labels:
-            return labels
-        here = parents.get(here)
-    return ()
-
-
-def _nested(tag: ET.Element) -> bool:
-    return any(
-        tag_of(inner) == "choice"
-        for choice in tag.iter()
-        if tag_of(choice) == "choice"
-        for inner in choice
-    )
-
-
-def _options(tag: ET.Element, kind: str) -> tuple[str, ...]:
-    values = (
-        get(inner, "alias") or get(inner, "value") for inner in tag.iter() if tag_of(inner) == kind
-    )
-    return tuple(dict.fromkeys(value for value in values if value))
 
 
 def _relations(root: ET.Element) -> Iterator[RelationLabel]:

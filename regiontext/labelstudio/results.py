@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from regiontext.errors import RegionError
+from regiontext.labelstudio.answers import FIELD_KEYS, answer_of, value_for
 from regiontext.labelstudio.checks import (
     DIRECTIONS,
-    FIELD_KEYS,
     SHAPE_KEYS,
     is_regional,
     item_fault,
@@ -108,12 +108,8 @@ def decode_regions(
 
 
 def text_of(field_result: Mapping[str, Any]) -> tuple[str, ...]:
-    """The texts or choices of a field's result; empty when it has none."""
-    value = value_of(field_result)
-    key = FIELD_KEYS.get(text(field_result, "type"))
-    if key is None:
-        key = "choices" if "choices" in value else "text"
-    return texts(value.get(key))
+    """The answer in a field's result, as texts (see `answers`); empty when it has none."""
+    return answer_of(text(field_result, "type"), value_of(field_result))
 
 
 def field_result(
@@ -136,7 +132,7 @@ def field_result(
         "to_name": field.to_name,
         "type": field.type,
         "origin": "prediction",
-        "value": shape | {FIELD_KEYS[field.type]: list(values)},
+        "value": shape | value_for(field, values),
     }
     if score is not None:
         result["score"] = float(score)
@@ -153,7 +149,7 @@ def image_field_result(field: Field, values: Sequence[str], *, id: str) -> Resul
         "to_name": field.to_name,
         "type": field.type,
         "origin": "prediction",
-        "value": {FIELD_KEYS[field.type]: list(values)},
+        "value": value_for(field, values),
     }
 
 

@@ -57,6 +57,8 @@ Pair = tuple[Region, Region]
 def wording_key(field: Field) -> str:
     """Which of WORDINGS asks for `field`: by its name, and whether it has options."""
     words = spoken(field.name).split()
+    if field.type == "number":
+        return "number"
     if field.options:
         if len(words) > 1 and words[0] in ("is", "has"):
             return words[0]

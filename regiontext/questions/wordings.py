@@ -30,6 +30,7 @@ NO_RELATION: Final = "no relation"
 WORDINGS: Final[dict[str, str]] = {
     "caption": "Describe the object {mark}.",
     "attribute": "What is the {name} of the object {mark}?",
+    "number": "What is the {name} of the object {mark}? Answer with a number.",
     "is": "Is the object {mark} {name}?",
     "has": "Does the object {mark} have {name}?",
     "relation": "How is the object {subject} related to the object {object}?",
@@ -52,6 +53,11 @@ PARAPHRASES: Final[dict[str, tuple[str, ...]]] = {
         "Tell the {name} of the thing {mark}.",
         "The object {mark}: what is its {name}?",
         "{name} of the object {mark}?",
+    ),
+    "number": (
+        WORDINGS["number"],
+        "Give the {name} of the object {mark} as a number.",
+        "As a number: what is the {name} of the object {mark}?",
     ),
     "is": (
         WORDINGS["is"],

@@ -26,7 +26,7 @@ def test_a_whole_config():
         ("rect", "RectangleLabels", "rectanglelabels", ("Car", "Person"), True),
         ("ell", "EllipseLabels", "ellipselabels", ("Tree",), False),
     ]
-    caption, quality, tags = config.fields
+    caption, quality, tags, stars = config.fields
     assert (caption.name, caption.tag, caption.type) == ("caption", "TextArea", "textarea")
     assert caption.per_region and caption.ask == "What is the object {mark}?"
     assert (quality.tag, quality.options, quality.multiple) == (
@@ -40,7 +40,8 @@ def test_a_whole_config():
         RelationLabel("next to"),
         RelationLabel("holds", ("Person", "Car"), ("Tree",)),
     )
-    assert config.unsupported == ('<Rating name="stars">',)
+    assert (stars.tag, stars.options) == ("Rating", ("1", "2", "3", "4", "5"))
+    assert config.unsupported == ()
     assert config.prompt_field is config.field("prompt")
     assert config.relation_field is config.field("relcaption")
     assert config.shape("ell") is config.shapes[1]
@@ -138,10 +139,13 @@ def test_required_and_shown_only_for_some_labels():
 @pytest.mark.parametrize(
     "tag",
     [
-        '<Taxonomy name="x" toName="img" perRegion="true"><Choice value="a"/></Taxonomy>',
-        '<Number name="x" toName="img" perRegion="true"/>',
+        '<Taxonomy name="x" toName="img" perRegion="true" value="$tree"/>',
+        '<Taxonomy name="x" toName="img" perRegion="true" apiUrl="http://x"/>',
+        '<DateTime name="x" toName="img" perRegion="true"/>',
         '<Choices name="x" toName="img" perRegion="true" value="$options"/>',
-        '<Choices name="x" toName="img" perRegion="true"><Choice value="a"><Choice value="b"/></Choice></Choices>',
+        '<Choices name="x" toName="img" perRegion="true">'
+        + "".join(f'<Choice value="{n}"/>' for n in range(201))
+        + "</Choices>",
         '<TextArea name="x" toName="img" perRegion="true" perItem="true"/>',
     ],
 )
@@ -211,7 +215,7 @@ def test_equal_configs_are_equal():
         (view(HEAD, CAPTION), "draw regions on the image 'img'"),
         (view(HEAD, RECT), "no field"),
         (view(HEAD, RECT, '<TextArea name="prompt" toName="img"/>'), "no field"),
-        (view(HEAD, RECT, '<Rating name="stars" toName="img" perRegion="true"/>'), "stars"),
+        (view(HEAD, RECT, '<DateTime name="when" toName="img" perRegion="true"/>'), "when"),
         (view('<Image name="img" value="http://x/a.png"/>', RECT, CAPTION), r"value=\"\$image\""),
         (view('<Image name="img"/>', RECT, CAPTION), r"value=\"\$image\""),
         (view(HEAD, RECT, CAPTION, CAPTION), "'caption'"),

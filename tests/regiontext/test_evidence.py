@@ -210,6 +210,13 @@ def test_relations_of_three_regions_only_when_asked_for_and_bounded() -> None:
     assert evidence_line(close, SIZE, facts=("pairs", "relations")) == (
         "The first is left of and near the second."
     )
+    held = [box(0, 0, 100, 100), box(40, 40, 60, 60), box(0, 0, 100, 98)]
+    assert evidence_line(held[:2], SIZE, facts=("pairs",)) == (
+        "The first contains and is larger than the second."
+    )
+    assert evidence_line([held[0], held[2]], SIZE, facts=("pairs",)) == (
+        "The first contains the second."
+    )
     many = [box(20 * i, 0, 20 * i + 10, 10) for i in range(12)]
     line = evidence_line(many, SIZE, facts=("pairs",))
     assert line.count(".") == 6 and "The 11th is left of" not in line

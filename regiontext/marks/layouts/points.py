@@ -42,8 +42,10 @@ def dots(place: Place, style: Style, rng: Rng) -> tuple[Part, ...]:
     """
     radius = scaled(style.width, place.size)
     pixels = place.pixels
-    # Dots keep clear of the border while there is anything left to put them on.
-    for _ in range(radius):
+    path = place.region.path
+    # Dots keep clear of the border while there is anything left to put them on; a stroke is all
+    # border, and has them along its whole length.
+    for _ in range(0 if path is not None and not path.closed else radius):
         inner = shrink(pixels)
         if not inner.any():
             break

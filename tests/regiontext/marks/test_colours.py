@@ -50,6 +50,12 @@ def test_a_mark_outside_the_image_gets_a_colour_too() -> None:
     assert contrasting_colours(small, [LAYOUT]) == ("red",)
 
 
+def test_marks_told_apart_otherwise_start_over_after_nine() -> None:
+    colours = contrasting_colours(flat((90, 100, 110)), [LAYOUT] * 20, repeat=True)
+    nine = contrasting_colours(flat((90, 100, 110)), [LAYOUT] * 9)
+    assert colours == (*nine, *nine, *nine[:2])
+
+
 def test_ten_marks_are_refused_with_advice() -> None:
-    with pytest.raises(MarkError, match=r"10 marks.*at most 9 regions"):
+    with pytest.raises(MarkError, match=r"10 marks.*at most 9 regions.*kind 'number'"):
         contrasting_colours(flat((0, 0, 0)), [LAYOUT] * 10)

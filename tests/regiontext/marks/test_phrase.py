@@ -22,11 +22,16 @@ from regiontext.marks.style import inference_style
         ("arrow", "blue", "pointed to by the blue arrow"),
         ("patch", "red", "covered by the red patch"),
         ("dots", "aqua", "marked by the aqua dots"),
+        ("number", "aqua", "marked by the number 1"),
     ],
 )
 def test_a_mark_is_named_by_colour_and_kind(kind: str, colour: str, words: str) -> None:
     style = inference_style(kind, colour)
     assert phrase(style) == phrase(Mark(style, Layout(()))) == words
+
+
+def test_a_number_is_named_by_what_it_says() -> None:
+    assert phrase(inference_style("number", "gold", 12)) == "marked by the number 12"
 
 
 def test_an_unnamed_colour_is_left_out() -> None:

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from regiontext.marks.sampling import deepest_point, farthest_points, random_points, shrink
+from regiontext.marks.sampling import (
+    deepest_point,
+    depths,
+    farthest_points,
+    random_points,
+    shrink,
+)
 from tests.regiontext.marks.regions import disc, masks
 
 
@@ -54,3 +60,13 @@ def test_shrink_takes_one_pixel_off_every_side() -> None:
     mask = np.ones((5, 7), dtype=bool)
     inner = shrink(mask)
     assert inner.sum() == 3 * 5 and inner[1:-1, 1:-1].all()
+
+
+@settings(max_examples=50)
+@given(masks())
+def test_the_distance_transform_is_exact(mask: NDArray[np.bool_]) -> None:
+    mask = mask[:24, :24]
+    outside = np.argwhere(~np.pad(mask, 1)) - 1
+    rows, columns = np.indices(mask.shape)
+    away = (rows[..., None] - outside[:, 0]) ** 2 + (columns[..., None] - outside[:, 1]) ** 2
+    assert (depths(mask) == away.min(axis=2)).all()

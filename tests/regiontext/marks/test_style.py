@@ -75,6 +75,36 @@ def test_marks_of_one_image_never_share_kind_and_colour(
     assert all(often[style.kind] == 1 for style in styles if style.colour is None)
 
 
+@given(st.integers(0, 2**32), st.integers(1, 60))
+def test_numbers_of_one_image_differ_and_their_colours_as_long_as_there_are_any(
+    seed: int, count: int
+) -> None:
+    styles = training_styles(np.random.default_rng(seed), count, ("number",))
+    numbers = [style.number for style in styles]
+    assert len(set(numbers)) == count
+    assert set(numbers) <= set(range(1, max(20, count) + 1))
+    named = [style.colour for style in styles if style.colour is not None]
+    assert len(set(named)) == len(named)
+    if count > 1:
+        assert len(named) == min(9, count)
+
+
+def test_numbers_mix_with_other_kinds() -> None:
+    styles = training_styles(np.random.default_rng(4), 40, ("number", "point"))
+    points = [style for style in styles if style.kind == "point"]
+    assert 0 < len(points) <= 9
+    assert all(style.number is None for style in points)
+    assert len({(style.kind, style.colour, style.number) for style in styles}) == 40
+
+
+def test_training_numbers_are_legible_and_of_both_shapes() -> None:
+    styles = [training_style(np.random.default_rng(seed), ("number",)) for seed in range(600)]
+    assert {style.width for style in styles} == {2, 3, 4}
+    assert min(style.alpha for style in styles) >= 160
+    assert {style.number for style in styles} == set(range(1, 21))
+    assert 0.4 < np.mean([style.round_plate for style in styles]) < 0.6
+
+
 def test_the_same_seed_gives_the_same_styles() -> None:
     def drawn() -> tuple[Style, ...]:
         return training_styles(np.random.default_rng(7), 3)
@@ -83,9 +113,11 @@ def test_the_same_seed_gives_the_same_styles() -> None:
 
 
 def test_more_marks_than_names_are_refused_with_advice() -> None:
-    with pytest.raises(MarkError, match=r"10 marks of 1 kind.*at most 9 regions"):
+    with pytest.raises(MarkError, match=r"10 marks of 1 kind.*at most 9 regions.*kind 'number'"):
         training_styles(np.random.default_rng(0), 10, ("rectangle",))
     assert len(training_styles(np.random.default_rng(0), 18, ("point", "arrow"))) == 18
+    with pytest.raises(MarkError, match="1000 marks"):
+        training_styles(np.random.default_rng(0), 1000, ("number",))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +127,10 @@ def test_more_marks_than_names_are_refused_with_advice() -> None:
         ({"alpha": 256}, "256"),
         ({"rgb": (0, 0, 300)}, "300"),
         ({"dots": 0}, "0 dots"),
+        ({"number": 3}, "dots shows no number, so not 3"),
+        ({"kind": "number"}, r"number is None.*1\.\.999"),
+        ({"kind": "number", "number": 0}, r"number is 0"),
+        ({"kind": "number", "number": 1000}, r"number is 1000"),
     ],
 )
 def test_impossible_styles_are_refused(change: dict[str, object], message: str) -> None:

@@ -117,6 +117,71 @@ def test_a_fixed_kind_stays_fixed_in_training() -> None:
         assert set(colours) <= set(COLOURS)
 
 
+def test_more_regions_than_colours_are_numbered() -> None:
+    rng = np.random.default_rng(0)
+    many = [box(12 * i, 10, 12 * i + 8, 30, str(i)) for i in range(15)]
+    shown = render(GREY, many, View(kind="number"))
+    assert shown.phrases == tuple(f"marked by the number {n}" for n in range(1, 16))
+    assert len(set(render(GREY, many, View(kind="number"), rng=rng).phrases)) == 15
+    for kind in ("rectangle", "any"):
+        with pytest.raises(MarkError, match=r"at most 9 regions.*kind 'number'"):
+            render(GREY, many, View(kind=kind))
+    with pytest.raises(MarkError, match=r"at most 9 regions.*kind 'number'"):
+        render(GREY, many, View(kind="mask"), rng=rng)
+    # Ten kinds in nine colours each are enough for an open kind in training.
+    assert len(set(render(GREY, many, View(kind="any"), rng=rng).phrases)) == 15
+
+
+def test_both_pictures_carry_the_same_numbers() -> None:
+    pair = [box(20, 20, 60, 60, "a"), box(100, 60, 150, 120, "b")]
+    shown = render(GREY, pair, View(scope="both", kind="number"))
+    assert len(shown.images) == 2 and len(shown.phrases) == 2
+    assert all(changed(image).any() for image in shown.images)
+
+
+def test_a_view_may_fix_alpha_width_and_dots() -> None:
+    def picture(**fixed: Any) -> np.ndarray:
+        return np.asarray(render(GREY, [ring()], View(kind="dots", **fixed)).images[0])
+
+    plain = picture()
+    assert (picture(alpha=230, width=4, dots=9) == plain).all()
+    opaque = picture(alpha=255)
+    assert (255, 0, 0) in {tuple(pixel) for pixel in opaque.reshape(-1, 3).tolist()}
+    few, thick = picture(dots=2), picture(width=12)
+    untouched = [(other == (90, 100, 110)).all(axis=2).sum() for other in (few, plain, thick)]
+    assert untouched == sorted(untouched, reverse=True) and len(set(untouched)) == 3
+    for seed in range(4):
+        drawn = render(GREY, [ring()], View(kind="dots", dots=1), rng=np.random.default_rng(seed))
+        rows, columns = np.nonzero(changed(drawn.images[0]))
+        assert np.ptp(rows) < 20 and np.ptp(columns) < 20
+
+
+def test_what_a_view_leaves_to_the_kind_is_not_part_of_it() -> None:
+    assert set(View().to_dict()) == {
+        "scope", "kind", "context", "min_side", "max_side", "evidence",
+    }  # fmt: skip
+    # Stored model versions rest on this hash.
+    assert View().hash[:16] == "638f78c918f63ff4"
+    fixed = View(kind="rectangle", alpha=128, width=3)
+    assert View.from_dict(fixed.to_dict()) == fixed
+    assert len({View().hash, fixed.hash, View(width=3).hash}) == 3
+    assert View(width=3).hash == View(width=3.0).hash
+
+
+def test_the_focal_crop_is_that_of_describe_anything() -> None:
+    """Three times the box, of at least 48 px, cut at the image: arXiv 2504.16072 and its code."""
+    size = (1000, 800)
+
+    def crop(x0: float, y0: float, x1: float, y1: float) -> tuple[int, int, int, int]:
+        return crop_box([Region.from_box("r", (x0, y0, x1, y1), size)], size)
+
+    assert crop(400, 300, 500, 360) == (300, 240, 600, 420)
+    assert crop(400, 300, 410, 304) == (405 - 72, 302 - 72, 405 + 72, 302 + 72)
+    assert crop(400, 300, 500, 304) == (300, 302 - 72, 600, 302 + 72)
+    assert crop(0, 0, 100, 100) == (0, 0, 200, 200)
+    assert crop(900, 700, 1000, 800) == (800, 600, 1000, 800)
+
+
 def test_training_renders_follow_the_seed() -> None:
     view = View(scope="crop", kind="any")
 
@@ -151,6 +216,10 @@ def test_views_go_to_json_and_back() -> None:
         ({"context": -0.1}, "-0.1"),
         ({"context": float("nan")}, "nan"),
         ({"min_side": 0}, "min_side 0"),
+        ({"alpha": 300}, "alpha is 300"),
+        ({"width": -1}, "width is -1"),
+        ({"width": float("inf")}, "width is inf"),
+        ({"dots": 0}, "0 dots"),
         ({"magnify": 2}, "magnify.*max_side"),
     ],
 )

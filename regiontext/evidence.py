@@ -174,7 +174,9 @@ def _pairs(regions: Sequence[Region]) -> list[str]:
 def _told(i: int, j: int, found: Sequence[str]) -> str:
     # Two regions' relations, as trained, read "is contains"; here the verb is right.
     rest = [word for word in found if word != "contains"]
-    verbs = ["contains"] * ("contains" in found) + [f"is {_listed(rest)}"] * bool(rest)
+    verbs = ["contains"] if "contains" in found else []
+    if rest:
+        verbs.append(f"is {_listed(rest)}")
     return f"The {_ordinal(i)} {' and '.join(verbs)} the {_ordinal(j)}." if verbs else ""
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -27,6 +26,7 @@ from regiontext.questions.wordings import (
     worded,
 )
 from regiontext.region import Region
+from regiontext.relations import distance
 
 __all__ = [
     "NO_RELATION",
@@ -170,7 +170,7 @@ def candidate_pairs(
         and subject.item_index == target.item_index
         and (not config.relations or any(_allows(r, subject, target) for r in config.relations))
     )
-    return heapq.nsmallest(max(0, max_pairs), allowed, key=_distance)
+    return heapq.nsmallest(max(0, max_pairs), allowed, key=lambda pair: distance(*pair))
 
 
 def questions_hash(config: LabelingConfig) -> str:
@@ -202,14 +202,3 @@ def _allows(relation: RelationLabel, subject: Region, target: Region) -> bool:
 
 def _fits(labels: tuple[str, ...], region: Region) -> bool:
     return not labels or bool(set(labels) & set(region.labels))
-
-
-def _distance(pair: Pair) -> tuple[float, float]:
-    a, b = pair[0].box, pair[1].box
-    diagonal = math.hypot(*pair[0].size)
-    gap = math.hypot(
-        max(a[0] - b[2], b[0] - a[2], 0.0),
-        max(a[1] - b[3], b[1] - a[3], 0.0),
-    )
-    centres = math.hypot(a[0] + a[2] - b[0] - b[2], a[1] + a[3] - b[1] - b[3]) / 2
-    return gap / diagonal, centres / diagonal

@@ -51,7 +51,8 @@ class Metrics:
         )
         self._questions = Counter(
             "regiontext_questions",
-            "Questions asked of the model, by path and what came of them: answered, late, failed.",
+            "Questions asked of the model, by path and what came of them: answered, late, failed; contradicted counts "
+            "those answered with a relation that the regions contradict.",
             ["path", "result"],
             registry=self.registry,
         )

@@ -8,10 +8,13 @@ to Label Studio beyond merging lines of text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from backend.assistant import Answered, Assistant, Failure, Path, Picture, Suggestion, answer
+from regiontext.claims import check_claim
 from regiontext.labelstudio.config import LabelingConfig
 from regiontext.questions.question import Question
 from regiontext.questions.sentences import composed_sentence
@@ -24,6 +27,8 @@ from regiontext.questions.templates import (
 from regiontext.region import Region
 
 __all__ = ["Related", "merged_lines", "relate"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,27 @@ async def relate(
 
     by_id = {region.id: region for region in regions}
     related = Related()
+
+    async def borne_out(
+        suggestions: Sequence[Suggestion], contradicts: Callable[[str, Region, Region], bool]
+    ) -> list[Suggestion]:
+        """Those that the drawn regions do not contradict ("left of" of what lies right); the others are counted."""
+        kept = await asyncio.to_thread(
+            lambda: [
+                s
+                for s in suggestions
+                if not contradicts(s.value[0], by_id[s.region], by_id[str(s.region_to)])
+            ]
+        )
+        for suggestion in suggestions:
+            if suggestion not in kept:
+                assistant.metrics.question(path, "contradicted")
+                _log.info(
+                    "a relation that the regions contradict is left out",
+                    extra={"task": task, "said": suggestion.value[0][:200]},
+                )
+        return kept
+
     closed = [
         question
         for question in pair_questions(config, regions, max_pairs=max_pairs)
@@ -79,7 +105,8 @@ async def relate(
     if config.relations:
         found = await ask(closed)
         related.failures.update(found.failures)
-        related.arrows.extend(_one_way(found.suggestions))
+        # Before one way is chosen, or the way that is right may have gone.
+        related.arrows.extend(_one_way(await borne_out(found.suggestions, _contradicts)))
         pairs = [(by_id[s.region], by_id[str(s.region_to)]) for s in related.arrows]
     else:
         pairs = _each_once(candidate_pairs(config, regions, max_pairs=2 * max_pairs))[:max_pairs]
@@ -89,7 +116,7 @@ async def relate(
     elif written_to is not None and pairs:
         found = await ask([relation_sentence_question(pair, written_to) for pair in pairs])
         related.failures.update(found.failures)
-        related.sentences.extend(found.suggestions)
+        related.sentences.extend(await borne_out(found.suggestions, _contradicts_either_way))
     return related
 
 
@@ -116,6 +143,16 @@ def _one_way(suggestions: Sequence[Suggestion]) -> list[Suggestion]:
         if other is None or (suggestion.confidence or 0.0) > (other.confidence or 0.0):
             kept[key] = suggestion
     return list(kept.values())
+
+
+def _contradicts(claim: str, subject: Region, target: Region) -> bool:
+    return check_claim(claim, subject, target) == "contradicted"
+
+
+def _contradicts_either_way(sentence: str, subject: Region, target: Region) -> bool:
+    """As `_contradicts`; but a sentence may begin with the object, and is right then if it is right that way round."""
+    one_way = _contradicts(sentence, subject, target)
+    return one_way and check_claim(sentence, target, subject) != "holds"
 
 
 def _composed(

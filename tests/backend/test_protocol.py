@@ -287,6 +287,26 @@ def test_sentences_of_a_model_that_cannot_phrase_a_pair_are_composed(
     assert not [asked for asked in stage.model.asked if "Describe how" in str(asked)]
 
 
+@pytest.mark.parametrize(
+    ("label", "arrows"), [("left of", [("a", "b")]), ("right of", [("b", "a")]), ("inside", [])]
+)
+def test_a_relation_that_the_regions_contradict_is_left_out_and_counted(
+    set_stage: SetStage, batch: dict[str, Any], label: str, arrows: list[tuple[str, str]]
+) -> None:
+    batch["label_config"] = batch["label_config"].replace("next to", label)
+
+    def say(prompt: str, options: list[str]) -> str:
+        return label if label in options else options[0] if options else "the car stands inside"
+
+    stage = set_stage(stub=StubModel(say=say))
+    (entry,) = entries(stage, batch)
+    read = read_results(entry["result"])
+    assert [(r["from_id"], r["to_id"]) for r in read.relations] == arrows
+    assert "relcaption" not in read.image_fields
+    counted = 'regiontext_questions_total{path="batch",result="contradicted"}'
+    assert counted in stage.http.get("/metrics").text
+
+
 def test_a_task_without_regions_stores_nothing(set_stage: SetStage, payload: Payload) -> None:
     body = payload("request_predict_batch")["body"]
     stage = set_stage()

@@ -1,5 +1,7 @@
 """Marks: a region drawn on its image as a visual prompt.
 
 kinds (vocabulary) → style (how it looks) → layout (where it runs) → draw (pixels) → phrase (words);
-view puts them together into the pictures and phrases a model is shown. Import from the modules.
+colours tells several marks apart, view puts all together into the pictures and phrases a model is
+shown, rgba is for models that take a region as alpha. `python -m regiontext.marks` draws contact
+sheets. Import from the modules.
 """

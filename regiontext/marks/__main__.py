@@ -87,7 +87,14 @@ def _parser() -> argparse.ArgumentParser:
         "--scope",
         choices=("crop", "whole"),
         default="crop",
-        help="show each region with as much context each way (default), or the whole image",
+        help="show each region with some context (default), or the whole image",
+    )
+    parser.add_argument(
+        "--context",
+        type=float,
+        default=0.5,
+        metavar="C",
+        help="how much context a crop has each way, in sides of the region (default 0.5)",
     )
     parser.add_argument(
         "--seed", type=int, default=1, help="of the first training sample; the second has the next"
@@ -126,15 +133,22 @@ def _write(
         width, height = (round(b - a) for a, b in zip(region.box[:2], region.box[2:], strict=True))
         words = f"{', '.join(region.labels) or 'no label'}: {region.shape}, {width} x {height} px"
         title = f"{region.id}   {words}, on {options.image.name}"
-        sheet = contact_sheet(image, [region], title=title, scope=options.scope, seeds=seeds)
+        sheet = contact_sheet(
+            image,
+            [region],
+            title=title,
+            scope=options.scope,
+            context=options.context,
+            seeds=seeds,
+        )
         name = re.sub(r"[^A-Za-z0-9_-]", "_", region.id)[:40]
         paths.append(options.out / f"{rank:02}-{name}.png")
-        sheet.save(paths[-1])
+        sheet.save(paths[-1], compress_level=3)
     if len(regions) > 1:
         title = f"{len(regions)} regions together, on {options.image.name}"
         sheet = contact_sheet(image, regions, title=title, scope="whole", seeds=seeds)
         paths.append(options.out / "together.png")
-        sheet.save(paths[-1])
+        sheet.save(paths[-1], compress_level=3)
     return paths
 
 

@@ -8,7 +8,7 @@ from Pillow's built-in font and may differ between its versions. Knows nothing o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -49,19 +49,21 @@ def contact_sheet(
     *,
     title: str,
     scope: str = "crop",
+    context: float = 0.5,
     seeds: Sequence[int] = (1, 2),
     kinds: Sequence[str] = KINDS,
 ) -> Image.Image:
     """`regions` marked in one picture, once per kind at inference and once per seed in training.
 
-    image: RGB, of the regions' size. scope: "crop" shows the regions with as much context each way,
-    "whole" the whole image. Of a single region a last row shows the whole image, the crop, and the
-    region as alpha over a chequerboard. More regions than colours are shown as numbers only.
-    MarkError if there is no region or its size does not match.
+    image: RGB, of the regions' size. scope: "crop" shows the regions with `context` times their
+    sides around them, "whole" the whole image. Of a single region a last row shows the whole image,
+    the focal crop, and the region as alpha over a chequerboard. More regions than colours are shown
+    as numbers only. MarkError if there is no region or its size does not match.
     """
+    view = View(scope=scope, context=context)
     if len(regions) > len(COLOURS):
         kinds = [kind for kind in kinds if kind == NUMBER]
-    rows = [_kind_row(image, regions, kind, scope, seeds) for kind in kinds]
+    rows = [_kind_row(image, regions, replace(view, kind=kind), seeds) for kind in kinds]
     if len(regions) == 1:
         rows.append(_view_row(image, regions[0]))
     width = max(len(row.cells) for row in rows) * (_CELL[0] + _GAP) + _GAP
@@ -79,13 +81,12 @@ def contact_sheet(
 
 
 def _kind_row(
-    image: Image.Image, regions: Sequence[Region], kind: str, scope: str, seeds: Sequence[int]
+    image: Image.Image, regions: Sequence[Region], view: View, seeds: Sequence[int]
 ) -> _Row:
-    view = View(scope=scope, kind=kind)
     # The kind's place belongs to the seed, or all kinds would share one random colour.
-    generators = [np.random.default_rng([seed, KINDS.index(kind)]) for seed in seeds]
+    generators = [np.random.default_rng([seed, KINDS.index(view.kind)]) for seed in seeds]
     shown = [render(image, regions, view, rng=rng) for rng in (None, *generators)]
-    return _Row(kind, tuple(_Cell(s.images[0], s.phrases) for s in shown))
+    return _Row(view.kind, tuple(_Cell(s.images[0], s.phrases) for s in shown))
 
 
 def _view_row(image: Image.Image, region: Region) -> _Row:
@@ -99,7 +100,7 @@ def _view_row(image: Image.Image, region: Region) -> _Row:
         "views",
         (
             _Cell(image, ("the whole image",)),
-            _Cell(image.crop(box), ("the crop",)),
+            _Cell(image.crop(box), ("the focal crop",)),
             _Cell(Image.fromarray(alone), ("the region in the alpha channel",)),
         ),
     )

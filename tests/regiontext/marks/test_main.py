@@ -87,6 +87,7 @@ def test_a_malformed_region_is_named_and_the_others_are_drawn(
         ([{"id": "t", "type": "textarea", "value": {"text": ["x"]}}], [], "no region on image 0"),
         ({"id": 1}, [], "no results found"),
         ([{"id": 1, "annotations": []}], ["--task", "4"], "with id 4"),
+        ([shape("a")], ["--context", "-1"], "context is -1.0"),
     ],
 )
 def test_what_cannot_be_drawn_says_why(
@@ -99,7 +100,7 @@ def test_what_cannot_be_drawn_says_why(
 ) -> None:
     assert main([str(image), written(tmp_path, data), str(tmp_path / "out"), *more]) == 1
     assert message in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert sheets(tmp_path / "out") == []
 
 
 def test_unusable_files_say_why(

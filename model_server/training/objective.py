@@ -51,6 +51,11 @@ class Batch:
     dense: torch.Tensor
     texts: Packed | None
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        texts = None if self.texts is None else self.texts.to(device)
+        return Batch(self.pixels.to(device), self.dense.to(device), texts)
+
 
 @dataclass(frozen=True)
 class Losses:

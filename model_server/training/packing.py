@@ -8,7 +8,7 @@ exactly the numbers it would have alone. Knows nothing of the world or of optimi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -37,6 +37,10 @@ class Packed:
     rows: torch.Tensor
     columns: torch.Tensor
     targets: torch.Tensor
+
+    def to(self, device: torch.device) -> Packed:
+        """The same batch on another device."""
+        return Packed(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 def encode_turns(

@@ -10,6 +10,7 @@ import multiprocessing as mp
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from queue import Full
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,10 +110,7 @@ class Pool:
 
 
 class Stream:
-    """Worker processes that render and encode examples; `take` returns what is ready.
-
-    Use as a context manager: leaving it ends the workers.
-    """
+    """Worker processes that render and encode examples; `close` ends them."""
 
     def __init__(
         self,
@@ -151,11 +149,7 @@ class Stream:
         for process in self._processes:
             process.start()
 
-    def __enter__(self) -> Stream:
-        """Return the stream."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """End the workers."""
         for process in self._processes:
             process.terminate()
@@ -183,9 +177,15 @@ def _work(
 
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(saved))
     for items in _chunks(tokenizer, view, shape, seed, pairs, vary, chunk):
-        queue.put(items)
-        if os.getppid() != parent:
-            return
+        # Nobody takes from the queue of a trainer that was killed, so waiting for room must end.
+        while os.getppid() == parent:
+            try:
+                queue.put(items, timeout=5)
+                break
+            except Full:
+                continue
+        else:
+            os._exit(0)
 
 
 def _chunks(

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from model_server.architectures import tokenizer as tokens  # noqa: E402
 from model_server.architectures.tiny import Shape, build_model, build_processor  # noqa: E402
-from model_server.training import pretrain  # noqa: E402
+from model_server.training import export, pretrain, settings  # noqa: E402
 from model_server.training.card import write_card  # noqa: E402
 from model_server.training.evaluate import answer_closed, answer_open, evaluate  # noqa: E402
 from model_server.training.objective import (  # noqa: E402
@@ -42,7 +42,7 @@ SHAPE = Shape(
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return pretrain.world_tokenizer(0, 1024, samples=60)
+    return export.world_tokenizer(0, 1024, samples=60)
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,35 @@ def test_dense_labels_say_what_lies_at_each_patch(some):
             assert set(colour) == {1 + vocabulary.COLOURS.index(thing.colour)}
 
 
+def test_two_pictures_follow_each_other_in_one_sequence(tokenizer):
+    view = replace(bundled_view(), scope="both")
+    model = build_model(tokenizer, SHAPE).eval()
+    processor = build_processor(tokenizer, SHAPE)
+    example = next(examples(4, view, training=False, kinds=("caption",)))
+    encoded = encode(example, tokenizer, SHAPE, np.random.default_rng(0), spelling=0)
+    assert encoded.pixels.shape == (2, SHAPE.image, SHAPE.image, 3)
+    batch = collate(
+        [encoded, encoded], SHAPE, np.random.default_rng(0), ids=_ids(tokenizer), tokens=80
+    )
+    heads = DenseHeads(SHAPE.vision_width)
+    assert np.isfinite(float(losses(model, heads, batch).dense.detach()))
+    turn = example.turns[0]
+    content = [{"type": "image", "image": image} for image in example.images]
+    chat = [
+        {"role": "user", "content": [*content, {"type": "text", "text": turn.prompt}]},
+        {"role": "assistant", "content": turn.answer},
+    ]
+    inputs = processor.apply_chat_template(
+        chat, tokenize=True, return_dict=True, return_tensors="pt"
+    )
+    inputs["pixel_values"] = batch.pixels[:2]
+    learnt = len(tokenizer(turn.answer)["input_ids"]) + 1
+    with torch.no_grad():
+        together = answer_logits(model, vision_states(model, batch.pixels), batch.texts)
+        alone = model(**inputs).logits[0, -learnt - 1 : -1]
+    assert torch.allclose(together[:learnt], alone, atol=1e-4)
+
+
 def test_a_first_turn_that_does_not_fit_is_refused(tokenizer):
     turns = encode_turns(tokenizer, [("word " * 100, "answer")])
     with pytest.raises(ValueError, match="does not fit"):
@@ -154,32 +183,81 @@ def test_the_pool_keeps_the_newest():
 
 
 def test_the_learning_rate_ramps_holds_and_falls_to_zero():
-    rates = [pretrain.learning_rate(done) for done in np.linspace(0, 1, 101)]
+    rates = [settings.learning_rate(done) for done in np.linspace(0, 1, 101)]
     assert rates[0] < 0.1 and max(rates) == 1 and rates[-1] == 0
     assert all(a >= b for a, b in pairwise(rates[10:]))
-    assert pretrain.learning_rate(0.4, start=0.4) < 0.1
+    assert settings.learning_rate(0.4, start=0.4) < 0.1
 
 
-@pytest.mark.timeout(200)
-def test_a_run_writes_a_model_folder_and_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrain, "Shape", lambda: SHAPE)
-    settings = pretrain.Settings(
-        minutes=0.02, tower_share=0.3, tower_batch=4, batch=4, matrix_lr=1e-3, other_lr=1e-3
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A function that trains a very small model and returns its folder and log, and the folder of a first run."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(pretrain, "Shape", lambda: SHAPE)
+    base = settings.Settings(
+        steps=4, tower_share=0.5, tower_batch=4, batch=4, matrix_lr=1e-3, other_lr=1e-3
     )
-    lines: list[dict] = []
-    out = tmp_path / "model"
-    pretrain.train(settings, tmp_path / "work", out, report=lines.append, threads=1)
-    assert lines[-1]["done"] and lines[-1]["step"] >= 2
-    steps = lines[-1]["step"]
+    root = tmp_path_factory.mktemp("runs")
+
+    def train(name: str, **changes):
+        lines: list[dict] = []
+        out = root / name / "model"
+        pretrain.train(
+            replace(base, **changes), root / name / "work", out, report=lines.append, threads=1
+        )
+        return out, lines
+
+    yield train, train("first")
+    patch.undo()
+
+
+def _weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.mark.timeout(300)
+def test_a_run_that_is_over_trains_no_further_and_other_settings_are_refused(run):
+    train, (out, lines) = run
+    assert lines[-1]["done"] and lines[-1]["step"] == 4
+    before = _weights(out)
+    _, again = train("first")
+    assert again[-1]["step"] == 4
+    assert all(torch.equal(tensor, before[name]) for name, tensor in _weights(out).items())
+    with pytest.raises(ValueError, match="another seed"):
+        train("first", seed=1)
+
+
+@pytest.mark.timeout(300)
+def test_the_same_seed_gives_the_same_weights(run):
+    train, (out, _) = run
+    twin, _ = train("twin")
+    first, second = _weights(out), _weights(twin)
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+@pytest.mark.timeout(300)
+def test_a_run_goes_on_from_given_weights_with_their_tokenizer(run):
+    train, (out, _) = run
+    further, lines = train("further", start=str(out), steps=2, tower_share=0.0, seed=3)
+    assert lines[-1]["step"] == 2
+    one, other = _weights(out), _weights(further)
+    assert set(one) == set(other)
+    moved = [name for name in one if not torch.equal(one[name], other[name])]
+    assert len(moved) > 0 and all(
+        (one[name].float() - other[name].float()).abs().max() < 0.1 for name in moved
+    )
+    assert (out / "tokenizer.json").read_bytes() == (further / "tokenizer.json").read_bytes()
+    card = json.loads((further / "regiontext.json").read_text())["card"]
+    assert card["training"]["start"] == "model" and card["training"]["steps"] == 2
+
+
+def test_a_run_writes_a_model_folder_that_answers(run):
+    _, (out, _) = run
     about = json.loads((out / "regiontext.json").read_text())
     assert about["name"] == "regiontext-mini" and about["view"]["scope"] == "crop"
     assert about["world"]["seed"] == 0 and about["region_input"] == "overlay"
-    # All its time is spent: the same run again trains no further step.
-    pretrain.train(settings, tmp_path / "work", out, report=lines.append, threads=1)
-    assert lines[-1]["step"] == steps
-    other = pretrain.Settings(minutes=0.02, seed=1)
-    with pytest.raises(ValueError, match="another"):
-        pretrain.train(other, tmp_path / "work", out, report=lines.append)
 
     from transformers import AutoModelForImageTextToText, AutoProcessor
 

@@ -47,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         for path in _write(image, chosen, options):
             print(path)
-    except json.JSONDecodeError as fault:
-        print(f"{options.annotation} is no JSON: {fault}", file=sys.stderr)
+    except (json.JSONDecodeError, RecursionError) as fault:
+        print(f"{options.annotation} is no JSON that can be read: {fault}", file=sys.stderr)
         return 1
     except (OSError, UnicodeDecodeError, RegiontextError) as fault:
         print(fault, file=sys.stderr)

@@ -22,8 +22,8 @@ def find_results(
 ) -> list[_Object]:
     """The results of one annotation in parsed JSON.
 
-    data: a list of tasks (a JSON export), a task, an annotation or prediction, or a bare result
-    list. Of several tasks the one with the id `task` counts, else the only one whose data names a
+    data: a list of tasks (a JSON export), a task, one or several annotations or predictions, or a
+    bare result list. Of several tasks the one with the id `task` counts, else the only one whose data names a
     file that ends with `image_name`; of several annotations the one with the id `annotation`, else
     the first that was not cancelled. MarkError says what is missing or which ids there are.
     """
@@ -31,6 +31,8 @@ def find_results(
         entries = [entry for entry in data if isinstance(entry, Mapping)]
         if entries and all("annotations" in entry for entry in entries):
             return _of_task(_choose_task(entries, image_name, task), annotation)
+        if entries and all("result" in entry for entry in entries):
+            return _of_task({"annotations": entries}, annotation)
         if entries and all("type" in entry for entry in entries):
             return entries
     elif isinstance(data, Mapping):
@@ -85,7 +87,7 @@ def _of_task(task: _Object, id: int | None) -> list[_Object]:
     if not fitting:
         ids = ", ".join(str(one.get("id")) for one in found) or "none"
         wanted = "that was submitted" if id is None else f"with id {id}"
-        raise MarkError(f"task {task.get('id')} has no annotation {wanted}; it has {ids}")
+        raise MarkError(f"task {task.get('id', '')} has no annotation {wanted}; it has {ids}")
     return _of_annotation(fitting[0])
 
 

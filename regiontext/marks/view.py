@@ -30,6 +30,8 @@ from regiontext.region import Region
 __all__ = ["SCOPES", "Rendered", "View", "crop_box", "render"]
 
 SCOPES: Final = ("whole", "crop", "both")
+# A stroke as wide as a third of the picture's longer side still is a mark.
+_WIDEST: Final = 112
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,11 @@ class View:
             raise MarkError(
                 f"min_side {self.min_side} and max_side {self.max_side} must be at least 1 px"
             )
-        if self.width is not None and not (math.isfinite(self.width) and self.width >= 0):
-            raise MarkError(f"width is {self.width}; it must be 0 or more")
+        if self.width is not None and not 0 <= self.width <= _WIDEST:
+            raise MarkError(f"width is {self.width}; it must lie in 0..{_WIDEST}")
+        for name, value in (("alpha", self.alpha), ("dots", self.dots)):
+            if value is not None and not isinstance(value, int):
+                raise MarkError(f"{name} is {value!r}; it must be a whole number")
         self.styled(inference_style())
 
     def styled(self, style: Style) -> Style:

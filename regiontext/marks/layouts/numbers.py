@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontext.marks.layouts.glyphs import digits
+from regiontext.marks.layouts.glyphs import GLYPH_HEIGHT, digits
 from regiontext.marks.layouts.place import Place, scaled
 from regiontext.marks.parts import Part, Raster
 from regiontext.marks.sampling import depths
@@ -68,7 +68,8 @@ def _settle(
     taken: Sequence[_Box],
 ) -> tuple[_Mask, _Spot, int]:
     """The plate of one number, its top left pixel, and the size of a cell."""
-    cell = scaled(style.width, place.size)
+    # No plate is higher than the image, however wide a cell was asked for.
+    cell = min(scaled(style.width, place.size), max(1, min(place.size) // (GLYPH_HEIGHT + 2)))
     left, top = place.origin
     free = place.pixels.copy()
     height, width = free.shape

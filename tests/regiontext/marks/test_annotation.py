@@ -24,7 +24,10 @@ SECOND = task(2, "s3://bucket/deep/yard%20one.jpg?x=1", annotation(6, OTHER))
 EXPORT = [FIRST, SECOND]
 
 
-@pytest.mark.parametrize("data", [[SHAPE], annotation(5, SHAPE), FIRST, [FIRST]])
+@pytest.mark.parametrize(
+    "data",
+    [[SHAPE], annotation(5, SHAPE), [annotation(5, SHAPE), annotation(6, OTHER)], FIRST, [FIRST]],
+)
 def test_results_are_found_at_every_depth(data: object) -> None:
     assert find_results(data) == [SHAPE]
 

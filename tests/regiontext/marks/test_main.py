@@ -116,6 +116,9 @@ def test_unusable_files_say_why(
     (tmp_path / "broken.json").write_text("{")
     assert main([str(image), str(tmp_path / "broken.json"), out]) == 1
     assert "is no JSON" in capsys.readouterr().err
+    (tmp_path / "deep.json").write_text("[" * 200_000)
+    assert main([str(image), str(tmp_path / "deep.json"), out]) == 1
+    assert "is no JSON" in capsys.readouterr().err
 
 
 def test_it_runs_as_a_program(image: Path, tmp_path: Path) -> None:

@@ -189,6 +189,11 @@ def test_an_image_smaller_than_a_plate_is_no_error() -> None:
     assert lay_out(region, inference_style("number", number=123)).inset
 
 
+def test_a_number_as_large_as_can_be_asked_for_stays_in_the_image() -> None:
+    style = Style("number", "red", (255, 0, 0), 230, 112, number=999, round_plate=True)
+    assert pixels(plate(lay_out(big(300, 200, 500, 400), style)), BIG).any()
+
+
 def test_other_kinds_are_laid_out_as_if_numbers_were_not_there() -> None:
     regions = [ring("a"), box(10, 10, 60, 60, "b"), Region.from_mask("c", disc(150, 110, 25))]
     styles = [inference_style("number", number=4), inference_style("mask"), inference_style("dots")]

@@ -241,7 +241,7 @@ def _codes(values: Ints, lengths: Ints) -> tuple[Ints, Ints]:
         # A run too long for one record is split, and its rest keeps the longest kind, as in the SDK.
         pieces = (lengths - 1) // _LONGEST + 1
         rest = lengths - (pieces - 1) * _LONGEST
-        entry = np.repeat(np.where(pieces > 1, 257, entry), pieces)
+        entry = np.repeat(entry, pieces)
         values = np.repeat(values, pieces)
         lengths = np.full(len(values), _LONGEST)
         lengths[np.cumsum(pieces) - 1] = rest

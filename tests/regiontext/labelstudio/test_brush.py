@@ -175,9 +175,7 @@ def records(draw) -> tuple[list[Field], int]:
     length = draw(st.integers(1, min(1 << SIZES[kind], 600)))
     if draw(st.booleans()):
         return repeat(draw(st.integers(0, 255)), length, kind), length
-    return literal(
-        draw(st.lists(st.integers(0, 255), min_size=1, max_size=1)) * length, kind
-    ), length
+    return literal(list(draw(st.binary(min_size=length, max_size=length))), kind), length
 
 
 @st.composite
@@ -237,6 +235,14 @@ def test_literals_of_many_values_across_chunks():
     rle = pack([*header(len(values)), *fields])
     assert np.array_equal(decode_values(rle, expected=len(values)), values)
     assert np.array_equal(decode_rle(rle, (len(values) // 4, 1))[0], values[3::4] > 127)
+
+
+@pytest.mark.parametrize("kind", range(4))
+@pytest.mark.parametrize("length", [1, 2, 3, 8])
+def test_literals_of_few_values(kind, length):
+    values = [250 - 50 * (i % 5) for i in range(4 * length)]
+    parts = [values[low : low + length] for low in range(0, len(values), length)]
+    check(pack([*header(len(values)), *(f for part in parts for f in literal(part, kind))]), 5)
 
 
 def test_a_pixel_counts_from_alpha_128_whatever_its_colour():
@@ -316,8 +322,7 @@ def test_corrupt_codes_decode_or_raise_value_error_and_nothing_else():
 
 
 def test_a_large_mask_is_quick_both_ways():
-    y, x = np.mgrid[:3000, :4000]
-    mask = (x - 2000) ** 2 + (y - 1500) ** 2 < 900**2
+    mask = np.hypot(*np.ogrid[-1500:1500, -2000:2000]) < 900
     start = time.perf_counter()
     assert np.array_equal(decode_rle(encode_rle(mask), (4000, 3000)), mask)
     assert time.perf_counter() - start < 3

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from model_server.regionbench.items import Item
 from regiontext.marks.view import View
 
 __all__ = ["Said", "ask_all", "served_view"]
+
+_PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def ask_all(
 ) -> list[Said]:
     """Ask every item, `together` at a time, and return the answers in the items' order.
 
-    Raises httpx.HTTPStatusError when the server refuses a question.
+    A server that is loading or busy (503) is asked again for two minutes. Raises httpx.HTTPStatusError when it refuses
+    a question.
     """
     pictures: dict[int, str] = {}
     for item in items:
@@ -93,7 +97,11 @@ def _post(client: httpx.Client, model: str, item: Item, urls: Sequence[str]) -> 
     }
     if item.options:
         body["structured_outputs"] = {"choice": list(item.options)}
+    deadline = time.monotonic() + _PATIENCE_S
     answer = client.post("/v1/chat/completions", json=body)
+    while answer.status_code == 503 and time.monotonic() < deadline:
+        time.sleep(1)
+        answer = client.post("/v1/chat/completions", json=body)
     answer.raise_for_status()
     choice: dict[str, Any] = answer.json()["choices"][0]
     return choice

@@ -176,14 +176,20 @@ class _Picker:
         for index, row in enumerate(rows):
             if row.finish is not None:
                 continue
-            if _is_sampled(row) or row.constraint is not None:
+            if _is_sampled(row) or row.constraint is not None or self._too_early(row, ids[index]):
                 ids[index] = self._own(row, logprobs[index])
                 values[index] = float(logprobs[index, ids[index]])
             self._record(row, ids[index], values[index], logprobs[index])
         return torch.tensor(ids, device=logits.device)
 
+    def _too_early(self, row: Row, token: int) -> bool:
+        return token in self._ends and len(row.tokens) < row.sampling.min_tokens
+
     def _own(self, row: Row, logprobs: Tensor) -> int:
         logprobs = logprobs.cpu()
+        if len(row.tokens) < row.sampling.min_tokens:
+            logprobs = logprobs.clone()
+            logprobs[list(self._ends)] = -torch.inf
         if row.constraint is not None:
             allowed = row.constraint.allowed()
             masked = torch.full_like(logprobs, -torch.inf)

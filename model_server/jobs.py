@@ -23,6 +23,7 @@ class Sampling:
 
     Attributes:
         max_tokens: upper bound on answer tokens.
+        min_tokens: the answer does not end before so many tokens.
         temperature: 0 is greedy; otherwise logits are divided by it.
         top_p: nucleus sampling (Holtzman et al. 2020): smallest set with this probability mass.
         seed: makes a sampled answer repeatable, whatever else is in the batch.
@@ -32,6 +33,7 @@ class Sampling:
     """
 
     max_tokens: int = 48
+    min_tokens: int = 0
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None

@@ -73,11 +73,11 @@ class PackedModel:
         """Answer about a grey image: the first user should not pay for first calls."""
         for _ in range(3):  # compiled code settles in its third run
             jobs = [Job(_sample_prompt(options)) for options in ((), ("yes", "no"))]
-            self._kept.clear()
+            self.forget()
             self.answer(jobs)
             for job in jobs:
                 job.future.result(timeout=0)
-        self._kept.clear()
+        self.forget()
         self.counts.clear()
 
     def prepare(self, prompt: Prompt) -> Ready:
@@ -97,6 +97,14 @@ class PackedModel:
         self._adapters.unload(name)
         for key in [key for key in self._kept if key[0] == name]:
             del self._kept[key]
+
+    def merge(self, name: str) -> None:
+        """Keep a copy of the weights with this adapter in them."""
+        self._adapters.merge(name)
+
+    def forget(self) -> None:
+        """Forget what was read of pictures."""
+        self._kept.clear()
 
     @torch.inference_mode()
     def answer(self, jobs: Sequence[Job]) -> None:

@@ -59,6 +59,7 @@ class ChatRequest(_Body):
     messages: list[Any] = Field(min_length=1)
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
+    min_tokens: int | None = Field(default=None, ge=0)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = None
@@ -86,6 +87,7 @@ class ChatRequest(_Body):
             raise RequestError(f"At most 4 stop texts, got {len(stop)}.", param="stop")
         return Sampling(
             max_tokens=self.max_completion_tokens or self.max_tokens or defaults.max_tokens,
+            min_tokens=self.min_tokens or 0,
             temperature=self.temperature or 0.0,
             top_p=self.top_p or 1.0,
             seed=self.seed,

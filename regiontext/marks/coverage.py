@@ -1,8 +1,8 @@
 """Which pixels of an image the parts of a layout cover.
 
 Lines, ellipses and polygons are Pillow's, so that a mark has exactly the pixels of ViP-LLaVA's
-prompt generator, which draws it with Pillow on a layer of the whole image. Here the pen only sees
-the mark's bounding box, and the result is read strip by strip, so that memory stays small on
+prompt generator, which draws it with Pillow on a layer of the whole image. Here the pen only sees the rows
+of the mark, a band at a time, and the result is read strip by strip, so that memory stays small on
 large pictures. Knows nothing of colours or of how a layout came to be.
 """
 
@@ -37,8 +37,8 @@ Coverage = tuple[Mask, tuple[int, int]]
 Window = tuple[int, int, int, int]
 
 # What is blended at a time fits a processor's cache; what is drawn at a time fits any memory.
-_STRIP_PIXELS: Final = 1 << 17
-_STRIPS_IN_A_BAND: Final = 32
+_STRIP_PIXELS: Final = 1 << 18
+_BAND_PIXELS: Final = 1 << 22
 
 # Pillow squares the sides of an ellipse in 32 bits.
 _PILLOW_OVAL: Final = math.isqrt(2**31 - 1)
@@ -61,7 +61,7 @@ def coverage(layout: Layout, size: tuple[int, int]) -> Coverage:
 def strips(parts: Sequence[Part], size: tuple[int, int]) -> Iterator[Coverage]:
     """The pixels that `parts` together cover on an image of `size` (W, H), from top to bottom.
 
-    Each strip is bool[h, w] of about 131,000 pixels, as wide as the bounding box of the parts
+    Each strip is bool[h, w] of about 262,000 pixels, as wide as the bounding box of the parts
     within the image, with the (x, y) of its first pixel.
     """
     x0, y0, x1, y1 = _visible(parts, size)
@@ -70,7 +70,7 @@ def strips(parts: Sequence[Part], size: tuple[int, int]) -> Iterator[Coverage]:
     rows = max(1, _STRIP_PIXELS // (x1 - x0))
     # Pillow computes the joints of a curved path in fractions of the canvas, so it needs a whole.
     curved = any(isinstance(part, Path) and part.curved for part in parts)
-    band_rows = y1 - y0 if curved else rows * _STRIPS_IN_A_BAND
+    band_rows = y1 - y0 if curved else max(1, _BAND_PIXELS // x1)
     for band in range(y0, y1, band_rows):
         bottom = min(band + band_rows, y1)
         layers = list(_layers(parts, (x0, band, x1, bottom)))
@@ -118,42 +118,43 @@ def _layers(parts: Sequence[Part], window: Window) -> Iterator[_Layer]:
 
 
 def _stroke_layer(strokes: Sequence[Part], window: Window) -> _Layer:
-    left, top, right, bottom = window
-    canvas = Image.new("L", (right - left, bottom - top))
+    # The canvas begins at the image's left border: Pillow fills polygons with 32-bit floats of x,
+    # whose rounding, now and then, differs where x is counted from elsewhere.
+    _, top, right, bottom = window
+    canvas = Image.new("L", (right, bottom - top))
     pen = ImageDraw.Draw(canvas)
     for part in strokes:
-        _stroke(pen, part, left, top)
+        _stroke(pen, part, top)
 
     def layer(strip: Mask, x: int, y: int) -> None:
         height, width = strip.shape
-        box = (x - left, y - top, x - left + width, y - top + height)
-        strip |= np.asarray(canvas.crop(box)).view(bool)
+        strip |= np.asarray(canvas.crop((x, y - top, x + width, y - top + height))).view(bool)
 
     return layer
 
 
-def _stroke(pen: ImageDraw.ImageDraw, part: Part, left: int, top: int) -> None:
+def _stroke(pen: ImageDraw.ImageDraw, part: Part, top: int) -> None:
     # Pillow truncates coordinates towards zero; on the image, so before they move to the canvas.
     match part:
         case Rectangle(box, width):
-            pen.rectangle(_moved(box, left, top), outline=1, width=width)
+            pen.rectangle(_moved(box, top), outline=1, width=width)
         case Oval(box, 0):
-            pen.ellipse(_moved(box, left, top), fill=1)
+            pen.ellipse(_moved(box, top), fill=1)
         case Oval(box, width):
-            pen.ellipse(_moved(box, left, top), outline=1, width=width)
+            pen.ellipse(_moved(box, top), outline=1, width=width)
         case Path(points, width, True):
-            # The joints need the fractions. No point that shows is left of the canvas or above it
-            # unless it is so on the image, where it is truncated alike.
-            pen.line(_flat(points, left, top), fill=1, width=width, joint="curve")
+            # The joints need the fractions. What shows of the path is above the canvas only where
+            # it is above the image, and truncated alike.
+            pen.line(_flat(points, 0, top), fill=1, width=width, joint="curve")
         case Path(points, width):
-            pen.line(_flat(_steps(points), left, top), fill=1, width=width)
+            pen.line(_flat(_steps(points), 0, top), fill=1, width=width)
         case Polygon(points):
-            pen.polygon(_flat(np.trunc(points), left, top), fill=1)
+            pen.polygon(_flat(np.trunc(points), 0, top), fill=1)
 
 
-def _moved(box: Bounds, left: int, top: int) -> Bounds:
+def _moved(box: Bounds, top: int) -> Bounds:
     x0, y0, x1, y1 = box
-    return int(x0) - left, int(y0) - top, int(x1) - left, int(y1) - top
+    return int(x0), int(y0) - top, int(x1), int(y1) - top
 
 
 def _flat(points: Points, left: int, top: int) -> list[float]:

@@ -15,7 +15,7 @@ from regiontext.marks import coverage as module
 from regiontext.marks.coverage import coverage, strips
 from regiontext.marks.kinds import KINDS
 from regiontext.marks.layout import Layout, lay_out
-from regiontext.marks.parts import Oval, Part, Path, Points, Raster, Rectangle, Rings
+from regiontext.marks.parts import Oval, Part, Path, Points, Polygon, Raster, Rectangle, Rings
 from regiontext.marks.style import inference_style, training_style
 from regiontext.region import Region
 from tests.regiontext.marks.explicit import SIZE, parts
@@ -75,12 +75,12 @@ def test_a_mark_stays_within_its_bounds(region: Region, kind: str, seed: int | N
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(parts, min_size=1, max_size=3), st.integers(1, 400), st.integers(1, 3))
+@given(st.lists(parts, min_size=1, max_size=3), st.integers(1, 400), st.integers(1, 1500))
 def test_strips_are_the_whole_in_pieces(drawn: list[Part], pixels: int, band: int) -> None:
     covered, (x, y) = coverage(Layout(tuple(drawn)), SIZE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_STRIP_PIXELS", pixels)
-        patch.setattr(module, "_STRIPS_IN_A_BAND", band)
+        patch.setattr(module, "_BAND_PIXELS", band)
         pieces = list(strips(drawn, SIZE))
     next_row = y
     for strip, (left, top) in pieces:
@@ -89,6 +89,33 @@ def test_strips_are_the_whole_in_pieces(drawn: list[Part], pixels: int, band: in
         assert (strip == covered[top - y : top - y + len(strip)]).all()
         next_row += len(strip)
     assert next_row == y + len(covered)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.integers(2, 90), st.booleans())
+def test_far_right_on_a_wide_image_pillow_is_followed_to_the_pixel(
+    seed: int, width: int, curved: bool
+) -> None:
+    """Pillow's 32-bit floats round by where on the image a slanted edge is, not only by its slope."""
+    size, start = (6000, 260), np.array([5400, 20])
+    corners = np.random.default_rng(seed).uniform(0, (560, 220), size=(4, 2)) + start
+    whole, filled = Image.new("L", size), Image.new("L", size)
+    flat = corners.ravel().tolist()
+    joint = "curve" if curved else None
+    ImageDraw.Draw(whole).line(flat, fill=1, width=width, joint=joint)
+    ImageDraw.Draw(filled).polygon(flat, fill=1)
+    assert (on_the_image(Path(corners, width, curved), size) == (np.array(whole) != 0)).all()
+    assert (on_the_image(Polygon(corners), size) == (np.array(filled) != 0)).all()
+
+
+def test_a_triangle_whose_edge_32_bit_floats_decide() -> None:
+    """One pixel of this one differs when Pillow counts x from the triangle's left end."""
+    corners = [(1900.791342, 1612.470433), (1696.161848, 1678.271634), (2534.313577, 1916.70933)]
+    closed, size = [*corners, corners[0]], (2600, 2000)
+    whole = Image.new("L", size)
+    ImageDraw.Draw(whole).line(closed, fill=1, width=47, joint="curve")
+    ours = on_the_image(Path(np.array(closed), 47, curved=True), size)
+    assert (ours == (np.array(whole) != 0)).all()
 
 
 def test_marks_outside_the_image_cover_nothing() -> None:

@@ -68,8 +68,9 @@ def contact_sheet(
         rows.append(_view_row(image, regions[0]))
     width = max(len(row.cells) for row in rows) * (_CELL[0] + _GAP) + _GAP
     height = _NAME + _CELL[1] + _LINE * min(len(regions), _MOST_LINES) + _GAP
-    deep = -(-len(rows) // 2)
-    sheet = Image.new("RGB", (2 * width + _GAP, _HEAD + deep * height + _GAP), _PAPER)
+    halves = min(2, len(rows))
+    deep = -(-len(rows) // halves)
+    sheet = Image.new("RGB", (halves * width + _GAP, _HEAD + deep * height + _GAP), _PAPER)
     pen = ImageDraw.Draw(sheet)
     _write(pen, (_GAP, 12), title, 20, _INK)
     legend = "  |  ".join(["inference", *(f"training, seed {seed}" for seed in seeds)])

@@ -62,7 +62,7 @@ def contact_sheet(
     """
     view = View(scope=scope, context=context)
     if len(regions) > len(COLOURS):
-        kinds = [kind for kind in kinds if kind == NUMBER]
+        kinds = (NUMBER,)
     rows = [_kind_row(image, regions, replace(view, kind=kind), seeds) for kind in kinds]
     if len(regions) == 1:
         rows.append(_view_row(image, regions[0]))

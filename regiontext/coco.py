@@ -91,6 +91,7 @@ def _unpack(counts: str | bytes, pixels: int) -> NDArray[np.int64]:
     # The highest bit of the last digit is the sign.
     values = values - (((digits[last] & 16) != 0).astype(np.int64) << (5 * length))
     # From the fourth on, each run is told as the difference from the run two before.
+    runs: NDArray[np.int64] = values
     for first in (1, 2):
-        values[first::2] = np.cumsum(values[first::2])
-    return values
+        runs[first::2] = np.cumsum(runs[first::2])
+    return runs

@@ -139,16 +139,20 @@ def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 
 def count_crossings(rings: Sequence[Points], size: tuple[int, int]) -> int:
     """How many pixel rows the edges of closed rings cross in all: what `fill_rings` has to do."""
-    start, end = _edges(rings)
+    start, end, _ = _edges(rings)
     return int(_crossed_rows(start[:, 1], end[:, 1], size[1])[1].sum())
 
 
-def _edges(rings: Sequence[Points]) -> tuple[Points, Points]:
-    """Where the edges of closed rings start and end, each float64[M, 2]."""
+def _edges(rings: Sequence[Points]) -> tuple[Points, Points, NDArray[np.int64]]:
+    """Where the edges of closed rings start and end, each float64[M, 2], and of which ring."""
     closed = [np.asarray(ring, dtype=np.float64) for ring in rings if len(ring) > 1]
     if not closed:
-        return np.empty((0, 2)), np.empty((0, 2))
-    return np.concatenate(closed), np.concatenate([np.roll(r, -1, axis=0) for r in closed])
+        return np.empty((0, 2)), np.empty((0, 2)), np.empty(0, dtype=np.int64)
+    return (
+        np.concatenate(closed),
+        np.concatenate([np.roll(ring, -1, axis=0) for ring in closed]),
+        np.repeat(np.arange(len(closed)), [len(ring) for ring in closed]),
+    )
 
 
 def _crossed_rows(
@@ -163,40 +167,57 @@ def _crossed_rows(
 
 
 def fill_rings(rings: Sequence[Points], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Fill closed rings by the even-odd rule into bool[H, W], by pixel centres.
+    """Fill closed rings into bool[H, W], by pixel centres.
 
-    Each ring is float[N, 2] pixels, its last point joined to its first; a ring inside another is
-    a hole. What lies outside the image is cut off. Time grows with `count_crossings` and the
-    pixels filled, not with the image.
+    Each ring is float[N, 2] pixels, its last point joined to its first. A ring that crosses itself
+    is filled by the non-zero rule, as a canvas fills it; of several rings, one inside another is a
+    hole (a pixel belongs where an odd number of them hold it). What lies outside the image is cut
+    off. Time grows with `count_crossings` and the pixels filled, not with the image.
     """
     width, height = size
     mask = np.zeros((height, width), dtype=bool)
-    start, end = _edges(rings)
+    start, end, ring = _edges(rings)
     first, count = _crossed_rows(start[:, 1], end[:, 1], height)
     crossed = np.flatnonzero(count)
-    start, end, first, count = start[crossed], end[crossed], first[crossed], count[crossed]
+    if not crossed.size:
+        return mask
+    start, end, ring = start[crossed], end[crossed], ring[crossed]
+    first, count = first[crossed], count[crossed]
     # Every edge is walked downwards: two that lie upon each other cross at the very same x.
-    down = (start[:, 1] <= end[:, 1])[:, None]
-    start, end = np.where(down, start, end), np.where(down, end, start)
-    slope = (end[:, 0] - start[:, 0]) / (end[:, 1] - start[:, 1])
+    falls = start[:, 1] <= end[:, 1]
+    top, bottom = np.where(falls[:, None], start, end), np.where(falls[:, None], end, start)
+    slope = (bottom[:, 0] - top[:, 0]) / (bottom[:, 1] - top[:, 1])
+    across = width + 1
     ends = np.cumsum(count)
-    flips = []
+    found = []
     low = 0
     while low < len(count):
         done = int(ends[low - 1]) if low else 0
         high = max(low + 1, int(np.searchsorted(ends, done + _CHUNK, side="right")))
         edge = np.repeat(np.arange(low, high), count[low:high])
         row = first[edge] + np.arange(done, int(ends[high - 1])) - (ends - count)[edge]
-        x = start[edge, 0] + (row + 0.5 - start[edge, 1]) * slope[edge]
+        x = top[edge, 0] + (row + 0.5 - top[edge, 1]) * slope[edge]
         column = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
-        flips.append(row * (width + 1) + column)
+        # Ring, row and column, and at last which way: sorting brings a ring's rows in order.
+        found.append((((ring[edge] * height + row) * across + column) << 1) | falls[edge])
         low = high
-    if not flips:
-        return mask
-    # Along a row the outline is entered and left in turn, and every row has an even number.
-    cells = np.sort(np.concatenate(flips))
-    cells -= cells // (width + 1)
+    cells = _borders(np.sort(np.concatenate(found)))
+    if len(rings) > 1:
+        cells = np.sort(cells % (height * across))
+    cells -= cells // across
     entered, left = cells[0::2], cells[1::2]
     filled = left > entered
     paint_spans(mask, entered[filled], left[filled])
     return mask
+
+
+def _borders(crossings: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the winding number becomes or ceases to be 0, of sorted crossings cell * 2 + way.
+
+    Along every row of a closed ring it starts and ends at 0, so one sum serves all rows.
+    """
+    winding = np.cumsum(((crossings & 1) << 1) - 1)
+    inside = winding != 0
+    changed = inside != np.concatenate([[False], inside[:-1]])
+    cells: NDArray[np.int64] = crossings[changed] >> 1
+    return cells

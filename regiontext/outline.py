@@ -62,8 +62,8 @@ def trace_outlines(mask: NDArray[np.bool_]) -> tuple[Outline, ...]:
 def join_rings(rings: Sequence[Points]) -> Points:
     """Rings as a single one, float64[N, 2]: joined by cuts, each walked there and back.
 
-    Its even-odd filling is that of the rings. They are turned so that holes run against the ring
-    around them: where no rings cross, its filling by the non-zero rule is the same.
+    They are turned so that holes run against the ring around them: where no rings cross, filling
+    the one is filling them all, by the even-odd as by the non-zero rule.
     """
     if len(rings) > 1:
         rings = [ring if _area(ring) >= 0 else ring[::-1] for ring in rings]

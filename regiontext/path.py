@@ -75,15 +75,13 @@ class Path:
             return None
         start, end = order, np.roll(order, -1)
         curved, curves = self._curves(start, end)
-        if not curved.any():
-            return self.vertices[order]
         rest = iter(curves[:, :-1])
-        return np.concatenate(
-            [
-                next(rest) if bent else self.vertices[None, index]
-                for bent, index in zip(curved.tolist(), start.tolist(), strict=True)
-            ]
-        )
+        pieces: list[Points] = [
+            next(rest) if bent else self.vertices[index : index + 1]
+            for bent, index in zip(curved.tolist(), start.tolist(), strict=True)
+        ]
+        ring: Points = np.concatenate(pieces)
+        return ring
 
     def _joints(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         end = np.flatnonzero(self.previous >= 0)

@@ -41,12 +41,13 @@ class Region:
     """One shape on one image.
 
     id: Label Studio's region id. shape: one of SHAPES. size: (W, H) of the upright image in
-    pixels. labels: as in the labeling config. polygons: rings float64[N, 2] in pixels, filled
-    together by the even-odd rule, so a ring inside another is a hole; they may reach outside the
-    image. raster: bool[H, W], which wins over polygons. point: the position of a keypoint in
-    pixels. item_index: which image of a multi-image task. path: how a vector or an open polygon
-    was drawn, for writing it again; the mask does not depend on it. Arrays become read-only views.
-    Regions compare by identity. Raises RegionError when the parts do not fit together.
+    pixels. labels: as in the labeling config. polygons: rings float64[N, 2] in pixels; a ring
+    inside another is a hole, one that crosses itself is filled as a canvas fills it (see
+    `geometry.fill_rings`); they may reach outside the image. raster: bool[H, W], which wins over
+    polygons. point: the position of a keypoint in pixels. item_index: which image of a multi-image
+    task. path: how a vector or an open polygon was drawn, for writing it again; the mask does not
+    depend on it. Arrays become read-only views. Regions compare by identity. Raises RegionError
+    when the parts do not fit together.
     """
 
     id: str

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from regiontext.errors import RegionError
-from regiontext.geometry import Points, to_percent
+from regiontext.geometry import Points, fill_rings, to_percent
 from regiontext.labelstudio.brush import encode_rle
 from regiontext.labelstudio.decode import SHAPE_TYPES
 from regiontext.labelstudio.vertices import write_vertices
@@ -79,21 +79,21 @@ def _ellipse(region: Region) -> dict[str, Any]:
         raise RegionError(region.id, f"a {region.shape} cannot be written as an ellipse")
     ring = region.polygons[0]
     centre = ring.mean(axis=0)
-    # The ring starts at the end of the first radius; the point nearest to the end of the second
-    # tells that one.
+    # The ring starts at the end of the first radius; the point about a quarter on tells the
+    # second. The longer of the two tells the turn more exactly.
     first = ring[0] - centre
-    radius = math.hypot(*first)
     quarter = round(len(ring) / 4)
-    side = ring[quarter] - centre
-    across = abs(first[0] * side[1] - first[1] * side[0]) / radius
-    other = across / math.sin(2 * math.pi * quarter / len(ring))
+    angle = 2 * math.pi * quarter / len(ring)
+    second = (ring[quarter] - centre - first * math.cos(angle)) / math.sin(angle)
+    radii = math.hypot(*first), math.hypot(*second)
+    turn = first if radii[0] >= radii[1] else np.array([second[1], -second[0]])
     x, y = to_percent(centre[None], region.size)[0]
     return {
         "x": float(x),
         "y": float(y),
-        "radiusX": radius / region.size[0] * 100,
-        "radiusY": other / region.size[1] * 100,
-        "rotation": _degrees(first),
+        "radiusX": radii[0] / region.size[0] * 100,
+        "radiusY": radii[1] / region.size[1] * 100,
+        "rotation": _degrees(turn),
     }
 
 
@@ -110,7 +110,12 @@ def _vector(region: Region) -> dict[str, Any]:
 def _ring(region: Region) -> Points:
     """The one ring that fills the region's mask."""
     if region.raster is None:
-        return join_rings(region.polygons)
+        ring = join_rings(region.polygons)
+        # Rings that cross each other cannot be joined as they are.
+        if len(region.polygons) == 1 or np.array_equal(
+            fill_rings([ring], region.size), region.mask
+        ):
+            return ring
     return join_rings([ring for outline in region.outlines for ring in outline.rings])
 
 

@@ -98,27 +98,35 @@ def test_tight_box_holds_all_and_nothing_more(mask):
         assert (x0, y0, x1, y1) == (0, 0, 0, 0)
 
 
-def by_even_odd(rings, size):
-    """The rule itself: a ray from each pixel centre crosses the edges an odd number of times."""
+def by_winding(rings, size):
+    """The rule itself: how often each ring goes round a pixel centre, by the edges left of it."""
     width, height = size
     mask = np.zeros((height, width), dtype=bool)
     for row in range(height):
         for column in range(width):
-            x, y, odd = column + 0.5, row + 0.5, False
+            x, y = column + 0.5, row + 0.5
             for ring in rings:
+                winding = 0
                 for edge in zip(ring, np.roll(ring, -1, axis=0), strict=True):
                     (ax, ay), (bx, by) = sorted(edge, key=lambda end: end[1])
                     if (ay <= y) != (by <= y) and ax + (y - ay) * ((bx - ax) / (by - ay)) <= x:
-                        odd = not odd
-            mask[row, column] = odd
+                        winding += 1 if edge[0][1] <= edge[1][1] else -1
+                mask[row, column] ^= winding != 0
     return mask
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(points, min_size=1, max_size=3), st.tuples(st.integers(1, 25), st.integers(1, 25)))
-def test_filling_is_even_odd_by_pixel_centres(rings, size):
+def test_each_ring_is_filled_where_it_winds_and_rings_are_holes_in_each_other(rings, size):
     rings = [ring / 4 for ring in rings]
-    assert np.array_equal(fill_rings(rings, size), by_even_odd(rings, size))
+    assert np.array_equal(fill_rings(rings, size), by_winding(rings, size))
+
+
+def test_a_star_drawn_in_one_go_has_no_hole():
+    turn = np.arange(5) * 4 * np.pi / 5
+    star = np.stack([50 + 40 * np.sin(turn), 50 - 40 * np.cos(turn)], axis=1)
+    mask = fill_rings([star], (100, 100))
+    assert mask[50, 50] and mask[15, 50] and not mask[15, 30]
 
 
 @settings(max_examples=60, deadline=None)
@@ -200,8 +208,8 @@ def test_what_is_snapped_stays_itself_through_percent(ring, size):
 @given(points, sizes)
 def test_an_outline_walked_backwards_fills_the_same(ring, size):
     assert np.array_equal(fill_rings([ring[::-1]], size), fill_rings([ring], size))
-    there_and_back = np.concatenate([ring, ring[::-1]])
-    assert not fill_rings([there_and_back], size).any()
+    assert not fill_rings([np.concatenate([ring, ring[::-1]])], size).any()
+    assert not fill_rings([ring, ring], size).any()
 
 
 def test_the_most_intricate_outline_fills_in_bounded_time():

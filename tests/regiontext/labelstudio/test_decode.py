@@ -21,7 +21,7 @@ from regiontext.errors import RegionError
 from regiontext.labelstudio.brush import encode_rle
 from regiontext.labelstudio.checks import SHAPE_KEYS
 from regiontext.labelstudio.decode import SHAPE_TYPES, decode_region, is_shape
-from tests.regiontext.labelstudio.payloads import load, png_url, recorded, shape
+from tests.regiontext.labelstudio.payloads import FIXTURES, load, png_url, recorded, shape
 
 SIZE = (200, 100)
 
@@ -557,3 +557,13 @@ def test_results_stay_as_they_were():
         if is_shape(item):
             decode_region(item)
     assert json.dumps(items) == before
+
+
+def test_strokes_of_a_draft_are_the_mask_that_the_editor_saves_of_them():
+    recorded_brushes = json.loads((FIXTURES.parent / "editor" / "painted.json").read_text())
+    for drawn in recorded_brushes["regions"]:
+        saved, draft = decode_region(drawn["result"]), decode_region(drawn["draft"])
+        both, either = saved.mask & draft.mask, saved.mask | draft.mask
+        # The canvas counts how much of a pixel is covered, not whether its centre is.
+        edge = 0.35 * (saved.box[2] - saved.box[0] + saved.box[3] - saved.box[1])
+        assert either.sum() - both.sum() <= max(4, edge)

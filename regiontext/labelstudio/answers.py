@@ -37,11 +37,8 @@ def answer_of(type: str, value: Mapping[str, Any]) -> tuple[str, ...]:
     if key in ("rating", "number"):
         return (_plain(given),) if is_finite(given) else ()
     if key != "text" and isinstance(given, list):
-        return tuple(
-            SEPARATOR.join(entry) if is_texts(entry) else entry
-            for entry in given
-            if (is_texts(entry) and entry) or isinstance(entry, str)
-        )
+        joined = [SEPARATOR.join(entry) if is_texts(entry) else entry for entry in given]
+        return texts([entry for entry in joined if entry])
     return texts(given)
 
 

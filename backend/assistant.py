@@ -279,7 +279,8 @@ class _Asking:
     def _render(self, ids: tuple[str, ...]) -> tuple[Rendered, list[str]]:
         regions = [self._regions[id] for id in ids]
         with self._assistant.metrics.stage("render"):
-            rendered = render(self._picture.image, regions, self._served.view)
+            everyone = list(self._regions.values())
+            rendered = render(self._picture.image, regions, self._served.view, among=everyone)
             return rendered, [data_url(image) for image in rendered.images]
 
     async def _load_adapter(self) -> None:

@@ -20,7 +20,16 @@ from regiontext.colours import colour_shares
 from regiontext.region import Region
 from regiontext.relations import SPATIAL, distance, predicates, relate
 
-__all__ = ["FACTS", "PREDICATES", "Facts", "evidence_line", "facts_line", "facts_of", "spatial"]
+__all__ = [
+    "DEFAULT_FACTS",
+    "FACTS",
+    "PREDICATES",
+    "Facts",
+    "evidence_line",
+    "facts_line",
+    "facts_of",
+    "spatial",
+]
 
 PREDICATES: Final = SPATIAL
 
@@ -31,7 +40,9 @@ many regions there are, and how many with the same label. relations: how the fir
 lies to the second. pairs: that for every pair of two and more, with what touches or is near, the
 nearest first."""
 
-_TRAINED: Final = ("size", "place", "relations")
+DEFAULT_FACTS: Final = ("size", "place", "relations")
+"""The facts that the bundled model is trained with."""
+
 _MAX_PAIRS: Final = 6
 # Shares of the image that a box covers, between those that the bundled model's world has.
 _MEDIUM, _LARGE = 0.025, 0.125
@@ -94,7 +105,9 @@ def facts_of(
     )
 
 
-def facts_line(facts: Facts, *, tell: Sequence[str] = _TRAINED, subject: str = "The region") -> str:
+def facts_line(
+    facts: Facts, *, tell: Sequence[str] = DEFAULT_FACTS, subject: str = "The region"
+) -> str:
     """One line about a region: those of `tell` (see FACTS) that concern one region; "" for none.
 
     "The region covers 4 % of the image, at the upper left. It seems to be red (62 %) and white (20
@@ -124,7 +137,7 @@ def evidence_line(
     *,
     image: _Pixels | None = None,
     among: Sequence[Region] = (),
-    facts: Sequence[str] = _TRAINED,
+    facts: Sequence[str] = DEFAULT_FACTS,
 ) -> str:
     """What `facts` (see FACTS) tell of regions on an image of `size` (W, H); "" without regions.
 

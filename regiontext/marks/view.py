@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from regiontext.errors import MarkError
-from regiontext.evidence import evidence_line
+from regiontext.evidence import DEFAULT_FACTS, FACTS, evidence_line
 from regiontext.geometry import Box
 from regiontext.marks.colours import contrasting_colours
 from regiontext.marks.draw import draw_over
@@ -42,9 +42,10 @@ class View:
     kind: a mark kind, or "any" (random with a generator, else rectangle). context: the crop grows
     by context * its side each way, as in Describe Anything's focal crop. min_side: the crop's sides
     before that growth, px. max_side: larger pictures are scaled down to it after the marks are
-    drawn. evidence: whether facts from the geometry go with the question. alpha, width, dots: given,
-    they hold in every style, random ones too (see `Style`); None leaves them to the kind. Published
-    results of ViP-LLaVA are with alpha 128 and width 3. MarkError if a value is out of range.
+    drawn. evidence: which facts of `evidence.FACTS` go with the question as text; True for the
+    size, place and relations, False for none. alpha, width, dots: given, they hold in every style,
+    random ones too (see `Style`); None leaves them to the kind. Published results of ViP-LLaVA are
+    with alpha 128 and width 3. MarkError if a value is out of range.
     """
 
     scope: str = "whole"
@@ -52,7 +53,7 @@ class View:
     context: float = 1.0
     min_side: int = 48
     max_side: int = 1024
-    evidence: bool = False
+    evidence: bool | tuple[str, ...] = False
     alpha: int | None = None
     width: float | None = None
     dots: int | None = None
@@ -71,10 +72,22 @@ class View:
             )
         if self.width is not None and not 0 <= self.width <= _WIDEST:
             raise MarkError(f"width is {self.width}; it must lie in 0..{_WIDEST}")
+        if not isinstance(self.evidence, bool):
+            object.__setattr__(self, "evidence", tuple(self.evidence))
+            unknown = [fact for fact in self.facts if fact not in FACTS]
+            if unknown:
+                raise MarkError(f"unknown evidence {unknown}; known are {', '.join(FACTS)}")
         for name, value in (("alpha", self.alpha), ("dots", self.dots)):
             if value is not None and not isinstance(value, int):
                 raise MarkError(f"{name} is {value!r}; it must be a whole number")
         self.styled(inference_style())
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """The facts that go with the question."""
+        if isinstance(self.evidence, bool):
+            return DEFAULT_FACTS if self.evidence else ()
+        return self.evidence
 
     def styled(self, style: Style) -> Style:
         """`style` with the alpha, width and number of dots that this view fixes."""
@@ -87,7 +100,10 @@ class View:
 
     def to_dict(self) -> dict[str, Any]:
         """The view as JSON values, without what it leaves to the kind; `from_dict` reads it back."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        found = {name: value for name, value in asdict(self).items() if value is not None}
+        if not isinstance(self.evidence, bool):
+            found["evidence"] = list(self.evidence)
+        return found
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> View:
@@ -126,6 +142,7 @@ def render(
     regions: Sequence[Region],
     view: View,
     *,
+    among: Sequence[Region] = (),
     rng: np.random.Generator | None = None,
 ) -> Rendered:
     """Draw `regions` on `image` as `view` says and name the marks.
@@ -134,8 +151,9 @@ def render(
     first, then draws on the crop, so that mark sizes fit what is shown, then scales down. Without
     `rng` each region gets the fixed inference style in a colour of its own that stands out from the
     pixels it covers; with it, a random training style. Marks never share kind and colour; numbers,
-    which count from 1 in the order of `regions`, never share the number. MarkError if there is no
-    region, too many, or a size does not match.
+    which count from 1 in the order of `regions`, never share the number. `among`: all regions of the
+    image, for views whose evidence counts them. MarkError if there is no region, too many, or a size
+    does not match.
     """
     _check(image, regions)
     size = image.size
@@ -152,9 +170,19 @@ def render(
     return Rendered(
         images=images,
         phrases=tuple(phrase(style) for style in styles),
-        evidence=evidence_line(regions, size) if view.evidence else "",
+        evidence=_evidence(image, regions, view, among),
         hash=_hash(images, view),
     )
+
+
+def _evidence(
+    image: Image.Image, regions: Sequence[Region], view: View, among: Sequence[Region]
+) -> str:
+    if not view.facts:
+        return ""
+    # Of the picture without marks: those would be among the colours.
+    pixels = np.asarray(image) if "colours" in view.facts else None
+    return evidence_line(regions, image.size, image=pixels, among=among, facts=view.facts)
 
 
 def crop_box(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -242,3 +243,26 @@ def test_what_cannot_be_rendered_says_why() -> None:
     many = [box(10 * i, 10, 10 * i + 8, 30, str(i)) for i in range(10)]
     with pytest.raises(MarkError, match="at most 9"):
         render(GREY, many, View())
+
+
+def test_a_view_may_choose_its_facts() -> None:
+    red = Image.new("RGB", SIZE, "red")
+    view = View(evidence=("size word", "colours", "counts"))
+    shown = render(red, [box(40, 30, 120, 110)], view, among=[ring(), box(0, 0, 9, 9)])
+    assert "red" in shown.evidence and "2 regions" in shown.evidence, shown.evidence
+    # Not of the mark that was drawn over it.
+    assert "blue" not in shown.evidence
+    assert View.from_dict(json.loads(json.dumps(view.to_dict()))) == view
+    assert view.hash != View(evidence=True).hash
+
+
+def test_true_and_the_facts_it_stands_for_say_the_same() -> None:
+    regions = [box(40, 30, 120, 110), ring()]
+    plain = render(GREY, regions, View(evidence=True)).evidence
+    assert plain == render(GREY, regions, View(evidence=("size", "place", "relations"))).evidence
+    assert plain.startswith("The first region covers")
+
+
+def test_a_fact_nobody_knows_is_refused() -> None:
+    with pytest.raises(MarkError, match=r"weather.*known are size"):
+        View(evidence=("size", "weather"))

@@ -21,8 +21,10 @@ from regiontext.geometry import (
     MAX_CROSSINGS,
     Box,
     Points,
+    clip_box,
     count_crossings,
     fill_rings,
+    outer_box,
     rectangle_ring,
     tight_box,
 )
@@ -130,15 +132,17 @@ class Region:
         if self.raster is not None:
             return self.raster
         mask = fill_rings(self.polygons, self.size)
-        if not mask.any():
+        left, top, right, bottom = self._reach
+        if not mask[top:bottom, left:right].any():
             mask = _thin_mask(self.polygons, self.size)
         return _frozen(mask)
 
     @cached_property
     def box(self) -> Box:
         """The tight box around the mask: x0, y0, x1, y1 in pixels, end exclusive."""
-        x0, y0, x1, y1 = tight_box(self.mask)
-        return float(x0), float(y0), float(x1), float(y1)
+        left, top, right, bottom = self._reach
+        x0, y0, x1, y1 = tight_box(self.mask[top:bottom, left:right])
+        return float(left + x0), float(top + y0), float(left + x1), float(top + y1)
 
     @cached_property
     def area(self) -> int:
@@ -210,6 +214,17 @@ class Region:
         # Seeds the cache: filling the moved outline again could differ where it is thin.
         cropped.__dict__["mask"] = _frozen(part)
         return cropped
+
+    @cached_property
+    def _reach(self) -> tuple[int, int, int, int]:
+        """A whole-pixel box that holds the mask, as far as can be said without looking at it."""
+        width, height = self.size
+        if self.raster is not None:
+            return 0, 0, width, height
+        x0, y0, x1, y1 = outer_box(self.polygons)
+        left, top, right, bottom = clip_box((x0 - 2, y0 - 2, x1 + 2, y1 + 2), self.size)
+        # An outline beyond the image falls on the pixel nearest to it.
+        return min(left, width - 1), min(top, height - 1), max(right, 1), max(bottom, 1)
 
     @cached_property
     def _inside(self) -> tuple[int, int, NDArray[np.bool_]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from regiontext.errors import RegionError, RegiontextError
-from regiontext.geometry import fill_rings, rectangle_ring
+from regiontext.geometry import fill_rings, rectangle_ring, tight_box
 from regiontext.path import Path
 from regiontext.region import Region
 
@@ -188,3 +188,18 @@ def test_a_crop_moves_the_path():
     cropped = region.crop((5, 8, 70, 70))
     assert cropped.path is not None and not cropped.path.closed
     assert np.array_equal(cropped.path.vertices, cropped.polygons[0])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    arrays(
+        np.float64,
+        st.tuples(st.integers(1, 6), st.just(2)),
+        elements=st.floats(-300, 300) | st.integers(-300, 300).map(float),
+    ),
+    st.tuples(st.integers(1, 50), st.integers(1, 50)),
+)
+def test_the_box_is_that_of_the_mask_wherever_the_outline_lies(ring, size):
+    region = polygon(ring, size=size)
+    assert region.box == tight_box(region.mask)
+    assert region.area == region.mask.sum() > 0

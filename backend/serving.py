@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -72,7 +72,8 @@ def pick(
         return None
     adapter, base = _split(announced, base)
     champion = stored.champion(session, base) if adapter is None else None
-    return choose(announced, base, adapter, champion)
+    found = choose(announced, base, adapter, champion)
+    return found if settings.view is None else replace(found, view=View.from_dict(settings.view))
 
 
 def choose(

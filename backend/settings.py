@@ -8,10 +8,13 @@ Label Studio are also read under the names its own tools use (`LABEL_STUDIO_URL`
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from regiontext.errors import MarkError
+from regiontext.marks.view import View
 
 __all__ = ["Settings"]
 
@@ -51,6 +54,11 @@ class Settings(BaseSettings):
     )
     max_tokens: int = Field(
         default=48, ge=1, description="Longest answer to an open question, in tokens."
+    )
+
+    view: dict[str, Any] | None = Field(
+        default=None,
+        description="How regions are shown to the model, as JSON (docs/marks.md); empty: as it announces.",
     )
 
     data_dir: Path = Path("regiontext-data")
@@ -118,6 +126,21 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError(f"{value!r} is not an address: it must start with http:// or https://")
         return value.rstrip("/") if value else value
+
+    @field_validator("view", mode="before")
+    @classmethod
+    def _some_view(cls, value: object) -> object:
+        return value if value != "" else None
+
+    @field_validator("view")
+    @classmethod
+    def _drawable(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        try:
+            return View.from_dict(value).to_dict()
+        except (MarkError, TypeError) as error:
+            raise ValueError(f"the view cannot be drawn: {error}") from error
 
     @field_validator("label_studio_api_key", "model_api_key")
     @classmethod

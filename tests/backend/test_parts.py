@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -219,3 +220,29 @@ def test_a_cache_holds_what_was_used_last_up_to_its_bound() -> None:
     assert [cache.get(name) for name in "acd"] == ["new", None, None]
     cache.put("a", "too large", 11)
     assert cache.get("a") is None
+
+
+def test_a_view_in_the_settings_wins_over_the_announced_one(tmp_path: Path) -> None:
+    from backend.serving import pick
+    from backend.store import open_store
+
+    announced = [{"id": "m", "parent": None, "view": {"scope": "whole"}}]
+    store = open_store(f"sqlite:///{tmp_path / 'x.db'}")
+    wanted = {"scope": "crop", "evidence": ["size word", "colours"]}
+    with store.read() as session:
+        theirs = pick(session, Settings(_env_file=None), announced)
+        ours = pick(session, Settings(_env_file=None, view=wanted), announced)
+    store.close()
+    assert theirs is not None and ours is not None
+    assert (theirs.view.scope, ours.view.scope) == ("whole", "crop")
+    assert ours.view.facts == ("size word", "colours")
+
+
+def test_a_view_that_cannot_be_drawn_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REGIONTEXT_VIEW", '{"kind": "cloud"}')
+    with pytest.raises(ValueError, match="cloud"):
+        Settings(_env_file=None)
+    monkeypatch.setenv("REGIONTEXT_VIEW", "")
+    assert Settings(_env_file=None).view is None

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontext.errors import MarkError
-from regiontext.marks.draw import coverage
+from regiontext.marks.coverage import coverage
 from regiontext.marks.kinds import COLOURS, NUMBER
 from regiontext.marks.layout import Layout
 

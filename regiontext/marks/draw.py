@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontext.errors import MarkError
-from regiontext.marks.coverage import Coverage, coverage, strips
+from regiontext.marks.coverage import strips
 from regiontext.marks.kinds import RGB
 from regiontext.marks.layout import Mark
 from regiontext.marks.parts import Part
 
-__all__ = ["Coverage", "coverage", "draw", "draw_over", "ink_on"]
+__all__ = ["draw", "draw_over", "ink_on"]
 
 Pixels = NDArray[np.uint8]
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from regiontext.marks.draw import coverage
+from regiontext.marks.coverage import coverage
 from regiontext.marks.kinds import KINDS
 from regiontext.marks.layout import bezier, lay_out, scaled
 from regiontext.marks.parts import Oval, Path, Polygon, Raster, Rectangle, Rings

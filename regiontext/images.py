@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from regiontext.errors import ImageError
@@ -34,6 +36,8 @@ FORMATS = (
 
 Formats that start other programs (such as EPS) are not among them."""
 
+_BLOCK = 1 << 20
+
 
 def image_hash(data: bytes) -> str:
     """The sha256 of the file's bytes, as 64 hex digits."""
@@ -47,12 +51,8 @@ def load_image(data: bytes, *, max_pixels: int = 100_000_000) -> Image.Image:
     white, deep grey values are scaled to 8 bits. Raises ImageError when the bytes are no readable
     image, are cut short, or hold more than `max_pixels` pixels (checked before decoding).
     """
-    if not data:
-        raise ImageError("the image is empty (0 bytes); check that its URL delivers the file")
-    Image.init()
-    known = [form for form in FORMATS if form in Image.OPEN]
     try:
-        with Image.open(io.BytesIO(data), formats=known) as image:
+        with _open(data) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(
@@ -73,12 +73,23 @@ def image_orientation(data: bytes) -> int:
     `regiontext.orientation` takes points, boxes and masks from the one to the other. Raises
     ImageError when the bytes are no readable image; pixels are not decoded.
     """
-    Image.init()
     try:
-        with Image.open(io.BytesIO(data), formats=[f for f in FORMATS if f in Image.OPEN]) as image:
+        with _open(data) as image:
             return _orientation(image)
+    except ImageError:
+        raise
     except Exception as fault:
         raise ImageError(_explain(data, fault)) from fault
+
+
+def _open(data: bytes) -> Image.Image:
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise ImageError(f"the image is {type(data).__name__}, not the bytes of a file")
+    if not data:
+        raise ImageError("the image is empty (0 bytes); check that its URL delivers the file")
+    Image.init()
+    known = [form for form in FORMATS if form in Image.OPEN]
+    return Image.open(io.BytesIO(data), formats=known)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -110,26 +121,42 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _deep_to_rgb(image: Image.Image) -> Image.Image:
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if image.mode.startswith("I;16") or (image.mode == "I" and low >= 0 and 255 < high <= 65535):
-        grey = values / 257.0
-    elif low >= 0 and high <= 1 and image.mode == "F":
-        grey = values * 255.0
-    elif low >= 0 and high <= 255:
-        grey = values
-    else:
-        grey = (values - low) * (255.0 / (high - low))
-    return Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8)).convert("RGB")
+    # A few rows at a time: in full precision the numbers are eight times the picture.
+    values = np.asarray(image)
+    step = max(1, _BLOCK // values.shape[1])
+    blocks = [slice(top, top + step) for top in range(0, len(values), step)]
+    ends = [(float(part.min()), float(part.max())) for part in (_finite(values[b]) for b in blocks)]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    scale, taken = _grey_scale(image.mode, low, high)
+    grey = np.empty(values.shape, dtype=np.uint8)
+    for block in blocks:
+        grey[block] = np.clip(np.rint((_finite(values[block]) - taken) * scale), 0, 255)
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _grey_scale(mode: str, low: float, high: float) -> tuple[float, float]:
+    """What deep grey values are multiplied with, once the second number is taken off them."""
+    if mode.startswith("I;16") or (mode == "I" and low >= 0 and 255 < high <= 65535):
+        return 1 / 257.0, 0.0
+    if mode == "F" and low >= 0 and high <= 1:
+        return 255.0, 0.0
+    if low >= 0 and high <= 255:
+        return 1.0, 0.0
+    # Halves, as the difference of the ends may be more than a float holds.
+    return 127.5 / (high / 2 - low / 2), low
 
 
 def _explain(data: bytes, fault: Exception) -> str:
-    start = data[:512].lstrip().lower()
+    start = bytes(data[:512]).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "got an HTML page instead of an image; the URL may need a login"
     if start.startswith((b"<svg", b"<?xml")):
         return "got an SVG or XML file; only pixel images are read: convert it to PNG"
     if start.startswith((b"{", b"[")):
-        return f"got JSON instead of an image: {data[:80]!r}"
+        return f"got JSON instead of an image: {bytes(data[:80])!r}"
     reason = str(fault) or type(fault).__name__
-    return f"cannot read the image ({len(data)} bytes, starting {data[:8]!r}): {reason}"
+    return f"cannot read the image ({len(data)} bytes, starting {bytes(data[:8])!r}): {reason}"

@@ -6,12 +6,15 @@ import contextlib
 import hashlib
 import io
 import struct
+import time
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from regiontext import images
 from regiontext.errors import ImageError
 from regiontext.images import image_hash, load_image
 
@@ -175,3 +178,80 @@ def test_corrupted_bytes_never_raise_anything_else():
 
 def test_the_hash_is_of_the_bytes():
     assert image_hash(b"abc") == hashlib.sha256(b"abc").hexdigest()
+
+
+def every_file() -> list[tuple[str, str, bytes]]:
+    """The picture in every mode and format that Pillow writes."""
+    made = []
+    for mode in ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F"):
+        for form in ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "TGA", "JPEG2000", "PPM"):
+            image = Image.fromarray(picture())
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                image = (
+                    image.convert("RGB").convert(mode)
+                    if mode != "PA"
+                    else image.convert("RGBA").convert(mode)
+                )
+                made.append((mode, form, encoded(image, form)))
+    return made
+
+
+def test_whatever_pillow_writes_is_read_as_rgb_of_the_same_size():
+    files = every_file()
+    assert len(files) > 40 and len({mode for mode, _, _ in files}) > 8
+    for mode, form, data in files:
+        image = load_image(data)
+        assert (image.mode, image.size) == ("RGB", (8, 6)), (mode, form)
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "TIFF"])
+def test_the_first_frame_of_every_animation(form):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], form, save_all=True, append_images=frames[1:])
+    assert load_image(data).getpixel((0, 0)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("data", [None, 5, "text", [1, 2], {}])
+def test_what_is_no_bytes_is_an_image_error(data):
+    with pytest.raises(ImageError, match="not the bytes"):
+        load_image(data)
+
+
+def test_bytes_of_any_kind_are_read():
+    data = encoded(Image.fromarray(picture()))
+    assert load_image(bytearray(data)).size == load_image(memoryview(data)).size == (8, 6)
+    with pytest.raises(ImageError, match="cannot read"):
+        load_image(memoryview(b"nothing"))
+
+
+def chunked(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
+def test_a_bomb_in_a_side_chunk_is_an_image_error_at_once(kind):
+    data = encoded(Image.fromarray(picture()))
+    packed = chunked(kind, b"a\0\0" + zlib.compress(bytes(100_000_000), 9))
+    start = time.thread_time()
+    with pytest.raises(ImageError, match="too large"):
+        load_image(data[:33] + packed + data[33:])
+    assert time.thread_time() - start < 1
+
+
+def test_deep_grey_takes_little_more_than_its_picture(monkeypatch):
+    grey = np.random.default_rng(0).integers(0, 65536, (1500, 1200), dtype=np.uint16)
+    data = encoded(Image.fromarray(grey), compress_level=1)
+    tracemalloc.start()
+    image = load_image(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 3 * grey.size + 20e6
+    assert np.array_equal(np.asarray(image)[..., 0], np.rint(grey / 257.0).astype(np.uint8))
+    monkeypatch.setattr(images, "_BLOCK", 5000)
+    assert np.array_equal(np.asarray(load_image(data)), np.asarray(image))
+
+
+def test_float_grey_of_any_range_is_stretched():
+    grey = np.array([[-3e38, 0, 3e38, np.inf, np.nan]], dtype=np.float32)
+    pixels = np.asarray(load_image(encoded(Image.fromarray(grey), "TIFF")))
+    assert pixels[0, :, 0].tolist() == [0, 128, 255, 128, 128]

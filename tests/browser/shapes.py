@@ -53,6 +53,7 @@ _LABELLED = _config(*_CONTROLS)
 _SEVERAL = _config(*_CONTROLS, source='valueList="$images"')
 _BITMASK = _config(_control("BitmaskLabels", "mask"))
 _LINES = _config(_control("VectorLabels", "line", curves="true", strokeWidth="4"))
+_TREES = _config(_control("VectorLabels", "tree", skeleton="true", strokeWidth="4"))
 _PLAIN = _config(
     _control("Rectangle", "box", canRotate="true"),
     _control("Ellipse", "disc", canRotate="true"),
@@ -253,6 +254,18 @@ def _curve(
     return Gesture(name, "vector", (first, *points), draw)
 
 
+def _tree(name: str, stem: Sequence[Point], fork: int, branch: Sequence[Point]) -> Gesture:
+    """A path, and another one from the `fork`-th of its vertices, which a tap makes the active one."""
+
+    def draw(editor: Drawing) -> None:
+        editor.choose("1")
+        editor.taps(stem)
+        editor.taps([stem[fork], *branch])
+        editor.page.keyboard.press("Escape")
+
+    return Gesture(name, "vector", (*stem, *branch), draw)
+
+
 _SMALL = Picture((321, 215), seed=3)
 _OUTLINES = Scene(
     _LABELLED,
@@ -374,6 +387,14 @@ SCENES: dict[str, Scene] = {
     "bitmask": _MASKED,
     "paths": _PATHS,
     "lines": _STROKED,
+    "trees": Scene(
+        _TREES,
+        (_SMALL,),
+        (
+            _tree("fork", ((30, 30), (90, 60), (150, 40)), 1, ((100, 120), (60, 160))),
+            _tree("fork at the first vertex", ((200, 100), (290, 120)), 0, ((220, 180),)),
+        ),
+    ),
     "unlabelled": _UNLABELLED,
     # A turned view lets no path be closed: the vector tool looks for the first vertex where it would stand upright.
     "lines-turned-90": Scene(

@@ -41,7 +41,7 @@ def trace_outlines(mask: NDArray[np.bool_]) -> tuple[Outline, ...]:
     """The outlines of a mask bool[H, W], one for each part whose pixels share sides.
 
     Ordered by their topmost, then leftmost corner. Filling all their rings together, or each
-    outline by itself, gives the mask back pixel for pixel. Takes about a microsecond a corner.
+    outline by itself, gives the mask back pixel for pixel. Takes a few microseconds a corner.
     """
     if not mask.any():
         return ()

@@ -1,9 +1,9 @@
 """Which pixels of an image the parts of a layout cover.
 
 Lines, ellipses and polygons are Pillow's, so that a mark has exactly the pixels of ViP-LLaVA's
-prompt generator, which draws it with Pillow on a layer of the whole image. Here the pen only sees the rows
-of the mark, a band at a time, and the result is read strip by strip, so that memory stays small on
-large pictures. Knows nothing of colours or of how a layout came to be.
+prompt generator, which draws it with Pillow on a layer of the whole image. Here the pen only sees
+the rows of the mark, a band at a time, and the result is read strip by strip, so that memory stays
+small on large pictures. Knows nothing of colours or of how a layout came to be.
 """
 
 from __future__ import annotations
@@ -67,13 +67,14 @@ def strips(parts: Sequence[Part], size: tuple[int, int]) -> Iterator[Coverage]:
     x0, y0, x1, y1 = _visible(parts, size)
     if x0 == x1:
         return
+    near = [piece for part in parts for piece in nearby(part, (x0, y0, x1, y1))]
     rows = max(1, _STRIP_PIXELS // (x1 - x0))
     # Pillow computes the joints of a curved path in fractions of the canvas, so it needs a whole.
-    curved = any(isinstance(part, Path) and part.curved for part in parts)
+    curved = any(isinstance(part, Path) and part.curved for part in near)
     band_rows = y1 - y0 if curved else max(1, _BAND_PIXELS // x1)
     for band in range(y0, y1, band_rows):
         bottom = min(band + band_rows, y1)
-        layers = list(_layers(parts, (x0, band, x1, bottom)))
+        layers = list(_layers(near, (x0, band, x1, bottom)))
         for top in range(band, bottom, rows):
             strip = np.zeros((min(rows, bottom - top), x1 - x0), dtype=bool)
             for layer in layers:
@@ -102,17 +103,18 @@ _Layer = Callable[[Mask, int, int], None]
 
 def _layers(parts: Sequence[Part], window: Window) -> Iterator[_Layer]:
     strokes: list[Part] = []
-    for whole in parts:
-        for part in nearby(whole, window) if _meets(whole.bounds, window) else ():
-            match part:
-                case Raster():
-                    yield _raster_layer(part)
-                case Rings():
-                    yield from (_ring_layer(ring, part.half_width) for ring in part.rings)
-                case Oval((x0, y0, x1, y1)) if max(x1 - x0, y1 - y0) >= _PILLOW_OVAL:
-                    yield _huge_oval_layer(part)
-                case _:
-                    strokes.append(part)
+    for part in parts:
+        if not _meets(part.bounds, window):
+            continue
+        match part:
+            case Raster():
+                yield _raster_layer(part)
+            case Rings():
+                yield from (_ring_layer(ring, part.half_width) for ring in part.rings)
+            case Oval((x0, y0, x1, y1)) if max(x1 - x0, y1 - y0) >= _PILLOW_OVAL:
+                yield _huge_oval_layer(part)
+            case _:
+                strokes.append(part)
     if strokes:
         yield _stroke_layer(strokes, window)
 

@@ -139,7 +139,10 @@ class Rings:
     @property
     def bounds(self) -> Bounds:
         """The box that holds every pixel touched."""
-        return _around(np.concatenate(self.rings), self.half_width)
+        x0, y0, x1, y1 = extent(np.concatenate(self.rings))
+        reach = self.half_width
+        # Shifted before they are truncated, as the outlines are: the sum of floats may round up.
+        return _whole((x0 - reach, y0 - reach, x1 + reach, y1 + reach))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -118,6 +118,16 @@ def test_a_triangle_whose_edge_32_bit_floats_decide() -> None:
     assert (ours == (np.array(whole) != 0)).all()
 
 
+def test_a_picture_of_many_bands_is_drawn_as_one() -> None:
+    size = (150, 40_000)
+    corners = [(20.0, 60.0), (140.0, 39_000.0), (30.0, 21_000.0), (90.0, 5.0)]
+    line, filled = Image.new("L", size), Image.new("L", size)
+    ImageDraw.Draw(line).line(corners, fill=1, width=9)
+    ImageDraw.Draw(filled).polygon(corners, fill=1)
+    assert (on_the_image(Path(np.array(corners), 9), size) == (np.array(line) != 0)).all()
+    assert (on_the_image(Polygon(np.array(corners)), size) == (np.array(filled) != 0)).all()
+
+
 def test_marks_outside_the_image_cover_nothing() -> None:
     for part in (
         Oval((200, 200, 220, 220)),
@@ -164,6 +174,7 @@ def test_an_inset_is_covered_too() -> None:
     st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=2, max_size=5),
     st.integers(0, 9),
 )
+@example([(0.0, 0.0), (0.0, 7.999999999999998)], 9)
 def test_an_outline_near_the_corner_is_truncated_at_every_shift(
     corners: list[tuple[float, float]], half_width: int
 ) -> None:

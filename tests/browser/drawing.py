@@ -129,7 +129,10 @@ class Drawing(Editor):
         self.page.wait_for_timeout(300)
         centre, edge = self._screen(*middle), self._screen(*top)
         reach = 1 + _HANDLE / math.dist(centre, edge)
-        handle = tuple(c + reach * (e - c) for c, e in zip(centre, edge, strict=True))
+        handle = (
+            centre[0] + reach * (edge[0] - centre[0]),
+            centre[1] + reach * (edge[1] - centre[1]),
+        )
         self.page.mouse.move(*handle)
         self.page.mouse.down()
         for part in (0.25, 0.5, 0.75, 1.0):
@@ -151,7 +154,9 @@ class Drawing(Editor):
         width, height = self._image_size
         x, y = self._screen_of(*np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5))
         rows = np.clip((y * ratio).astype(int), 0, green.shape[0] - 1)
-        return green[rows, np.clip((x * ratio).astype(int), 0, green.shape[1] - 1)]
+        columns = np.clip((x * ratio).astype(int), 0, green.shape[1] - 1)
+        sampled: NDArray[np.float64] = green[rows, columns]
+        return sampled
 
     # Private
 

@@ -346,7 +346,7 @@ def _latency(ours: Server, view: _View, times: int) -> list[Claim]:
 def _adapters(views: list[_View], times: int) -> list[Claim]:
     import torch
 
-    from model_server.engine import Job
+    from model_server.batches import Job
     from model_server.families import open_model
     from model_server.families.chat import question_turn
     from model_server.jobs import Picture, Prompt, Sampling

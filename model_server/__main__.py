@@ -17,10 +17,12 @@ from pathlib import Path
 import uvicorn
 
 from model_server.app import create_app
-from model_server.engine import Engine, Model
+from model_server.batches import Model
+from model_server.engine import Engine
 from model_server.errors import ModelFolderError
 from model_server.families import open_model
 from model_server.folder import BUNDLED, ModelFolder, find_model
+from model_server.protocol.fetch import Fetcher
 
 __all__ = ["main"]
 
@@ -49,9 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         base=folder.name,
         adapters=adapters,
         max_batch=args.max_batch,
+        max_waiting=args.max_waiting,
         on_failed=give_up,
     )
-    app = create_app(engine, folder, api_key=os.environ.get("REGIONTEXT_MODEL_API_KEY") or None)
+    app = create_app(
+        engine,
+        folder,
+        api_key=os.environ.get("REGIONTEXT_MODEL_API_KEY") or None,
+        admin_key=os.environ.get("REGIONTEXT_MODEL_ADMIN_KEY") or None,
+        fetcher=Fetcher(args.image_hosts),
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -89,7 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m model_server",
         description="Serve a region MLLM behind an OpenAI-compatible API. With "
-        "REGIONTEXT_MODEL_API_KEY set, /v1 asks for that key.",
+        "REGIONTEXT_MODEL_API_KEY set, /v1 asks for that key; with REGIONTEXT_MODEL_ADMIN_KEY set, loading and "
+        "unloading adapters asks for that one.",
     )
     parser.add_argument(
         "--model", default=str(BUNDLED), help="model folder or hub id (default: the bundled model)"
@@ -98,9 +108,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9200)
     parser.add_argument("--threads", type=int, help="CPU threads for the model")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     parser.add_argument("--max-batch", type=int, default=16, help="most requests answered together")
+    parser.add_argument(
+        "--max-waiting", type=int, default=256, help="most requests that wait; more are told 429"
+    )
+    parser.add_argument(
+        "--image-hosts",
+        nargs="*",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="hosts from which images are fetched; by default images come as data URLs only",
+    )
     parser.add_argument(
         "--lora-modules",
         nargs="*",

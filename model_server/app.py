@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,16 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from model_server.engine import Engine, Job, Ticket
+from model_server.batches import Job
+from model_server.engine import Engine
 from model_server.errors import RequestError
 from model_server.folder import ModelFolder
-from model_server.jobs import Prompt, Token
+from model_server.jobs import Answer, Prompt
+from model_server.metrics import CONTENT_TYPE, Metrics
 from model_server.protocol import responses
+from model_server.protocol.fetch import Fetcher
 from model_server.protocol.messages import ImageLimits, picture, read_messages
 from model_server.protocol.schemas import (
     ChatRequest,
@@ -33,8 +37,11 @@ from model_server.protocol.schemas import (
     UnloadAdapterRequest,
     parse_body,
 )
+from model_server.streaming import Events
 
 __all__ = ["create_app"]
+
+_CLOSED_BY_CLIENT = 499
 
 
 def create_app(
@@ -42,30 +49,40 @@ def create_app(
     folder: ModelFolder,
     *,
     api_key: str | None = None,
+    admin_key: str | None = None,
     limits: ImageLimits | None = None,
+    fetcher: Fetcher | None = None,
     max_body_bytes: int = 64_000_000,
 ) -> FastAPI:
     """The model server as an ASGI app. The engine starts and stops with it.
 
     Args:
         api_key: when given, every /v1 route asks for it as a bearer token.
+        admin_key: when given, loading and unloading adapters asks for this key instead.
         limits: bounds on the images of one request.
+        fetcher: fetches images given by address; by default none are.
         max_body_bytes: longest request body that is read.
     """
     limits = limits or ImageLimits()
     started = int(time.time())
+    metrics = Metrics(waiting=engine.waiting, counts=engine.counts)
+    engine.on_batch = metrics.batch
+    pool = ThreadPoolExecutor(4, thread_name_prefix="prepare")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine.start()
         yield
         await run_in_threadpool(engine.stop)
+        pool.shutdown(wait=False)
 
     app = FastAPI(title="regiontext model server", lifespan=lifespan)
 
+    app.add_middleware(_Counted, metrics=metrics)
+
     @app.exception_handler(RequestError)
     async def told(request: Request, error: RequestError) -> Response:
-        headers = {"Retry-After": "1"} if error.status == 503 else None
+        headers = {"Retry-After": "1"} if error.status in (429, 503) else None
         return JSONResponse(responses.error_body(error), error.status, headers=headers)
 
     @app.exception_handler(HTTPException)
@@ -73,15 +90,23 @@ def create_app(
         message = f"{request.method} {request.url.path}: {error.detail}."
         return await told(request, RequestError(message, status=error.status_code))
 
-    async def check_key(request: Request) -> None:
-        if api_key and not _has_key(request, api_key):
+    def check(request: Request, key: str | None, name: str) -> None:
+        if key and not _has_key(request, key):
             raise RequestError(
-                "The API key is missing or wrong; send it as 'Authorization: Bearer KEY'.",
+                f"The {name} key is missing or wrong; send it as 'Authorization: Bearer KEY'.",
                 code="invalid_api_key",
                 status=401,
             )
 
+    async def check_key(request: Request) -> None:
+        if not (admin_key and _has_key(request, admin_key)):
+            check(request, api_key, "API")
+
+    async def check_admin(request: Request) -> None:
+        check(request, admin_key or api_key, "admin" if admin_key else "API")
+
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(check_key)])
+    admin = APIRouter(prefix="/v1", dependencies=[Depends(check_admin)])
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -96,15 +121,32 @@ def create_app(
             body["error"] = engine.failure
         return JSONResponse(body, 200 if engine.state == "ready" else 503)
 
+    @app.get("/metrics")
+    async def measured() -> Response:
+        """Prometheus metrics."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
     @v1.get("/models")
     async def models() -> dict[str, Any]:
         """The base model and the loaded adapters, with how they take a region."""
+        bounds = {
+            "max_tokens": engine.limit,
+            "max_images": limits.max_images,
+            "max_image_bytes": limits.max_bytes,
+            "max_image_pixels": limits.max_pixels,
+        }
+        shared: dict[str, Any] = {"created": started, "limits": bounds}
         base = responses.model_entry(
-            folder, id=engine.base, root=folder.source, parent=None, created=started
+            folder, id=engine.base, root=folder.source, parent=None, **shared
         )
         adapters = [
             responses.model_entry(
-                folder, id=name, root=str(path), parent=engine.base, created=started
+                folder,
+                id=name,
+                root=str(path),
+                parent=engine.base,
+                lineage=engine.lineage(name),
+                **shared,
             )
             for name, path in engine.adapters().items()
         ]
@@ -124,29 +166,45 @@ def create_app(
     async def chat(request: Request) -> Response:
         """Answer one question about one or more images."""
         ticket = engine.arrive()
+        loop, begun = asyncio.get_running_loop(), time.monotonic()
         try:
             asked = parse_body(ChatRequest, await _read(request, max_body_bytes))
             ticket.choose(asked.model)
-            prompt = _prompt(asked, limits)
+            envelope = _envelope(asked)
+            events = (
+                Events(asked, envelope, metrics.answered, engine.give_up) if asked.stream else None
+            )
+            read = time.monotonic()
+
+            def submit() -> list[Job]:
+                prompts = _prompts(asked, limits, fetcher)
+                return ticket.submit(*prompts, on_token=events.token if events else None)
+
+            jobs = await loop.run_in_executor(pool, submit)
         except BaseException:
             ticket.close()
             raise
-        if asked.stream:
-            return StreamingResponse(_stream(ticket, prompt, asked), media_type="text/event-stream")
-        job = await run_in_threadpool(ticket.submit, prompt)
-        answer = await asyncio.wrap_future(job.future)
+        metrics.stage("receive", read - begun)
+        metrics.stage("prepare", time.monotonic() - read)
+        if events:
+            events.watch(jobs)
+            return StreamingResponse(events.told(jobs), media_type="text/event-stream")
+        answers = await _answers(request, jobs, engine)
+        if answers is None:
+            return Response(status_code=_CLOSED_BY_CLIENT)
+        metrics.answered(answers)
         return JSONResponse(
-            responses.completion(answer, logprobs=bool(asked.logprobs), **_envelope(asked))
+            responses.completion(answers, logprobs=bool(asked.logprobs), **envelope)
         )
 
-    @v1.post("/load_lora_adapter", openapi_extra=_documented(LoadAdapterRequest))
+    @admin.post("/load_lora_adapter", openapi_extra=_documented(LoadAdapterRequest))
     async def load_adapter(request: Request) -> Response:
         """Serve a LoRA adapter folder under a name of its own."""
         asked = parse_body(LoadAdapterRequest, await _read(request, max_body_bytes))
         await asyncio.wrap_future(engine.load_adapter(asked.lora_name, Path(asked.lora_path)))
         return PlainTextResponse(f"Success: LoRA adapter '{asked.lora_name}' added successfully.")
 
-    @v1.post("/unload_lora_adapter", openapi_extra=_documented(UnloadAdapterRequest))
+    @admin.post("/unload_lora_adapter", openapi_extra=_documented(UnloadAdapterRequest))
     async def unload_adapter(request: Request) -> Response:
         """Stop serving a LoRA adapter, once the requests in flight are answered."""
         asked = parse_body(UnloadAdapterRequest, await _read(request, max_body_bytes))
@@ -154,63 +212,52 @@ def create_app(
         return PlainTextResponse(f"Success: LoRA adapter '{asked.lora_name}' removed successfully.")
 
     app.include_router(v1)
+    app.include_router(admin)
     return app
 
 
-def _prompt(asked: ChatRequest, limits: ImageLimits) -> Prompt:
+class _Counted:
+    """Counts requests by route and status, without touching body or stream."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "other")
+                self._metrics.request(route, message["status"])
+            await send(message)
+
+        await self._app(scope, receive, counted if scope["type"] == "http" else send)
+
+
+def _prompts(asked: ChatRequest, limits: ImageLimits, fetcher: Fetcher | None) -> list[Prompt]:
     turns, parts = read_messages(asked.messages, limits=limits)
-    images = [picture(part, limits=limits) for part in parts]
-    return Prompt(turns, images, options=asked.options(), sampling=asked.sampling())
+    samplings, options = asked.samplings(), asked.options()
+    images = [picture(part, limits=limits, fetcher=fetcher) for part in parts]
+    return [Prompt(turns, images, options=options, sampling=sampling) for sampling in samplings]
 
 
-def _stream(ticket: Ticket, prompt: Prompt, asked: ChatRequest) -> AsyncIterator[str]:
-    """Submit at once, so that nothing is held should the client never read; then tell as it comes."""
-    loop = asyncio.get_running_loop()
-    arrived: asyncio.Queue[tuple[Token, str] | None] = asyncio.Queue()
-
-    def put(item: tuple[Token, str] | None) -> None:
-        # The loop may be gone when the server is being stopped.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(arrived.put_nowait, item)
-
-    job = ticket.submit(prompt, lambda token, text: put((token, text)))
-    job.future.add_done_callback(lambda _: put(None))
-    return _events(job, arrived, asked)
-
-
-async def _events(
-    job: Job, arrived: asyncio.Queue[tuple[Token, str] | None], asked: ChatRequest
-) -> AsyncIterator[str]:
-    envelope = _envelope(asked)
-    sent = ""
-    waiting: list[Token] = []
-
-    def text_event(text: str) -> str:
-        shown = list(waiting) if asked.logprobs else None
-        waiting.clear()
-        return _event(responses.chunk({"content": text}, tokens=shown, **envelope))
-
+async def _answers(request: Request, jobs: list[Job], engine: Engine) -> list[Answer] | None:
+    """The answers, or None when the client has gone; the jobs are then given up."""
+    answered = asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs))
+    gone = asyncio.ensure_future(_gone(request))
     try:
-        yield _event(responses.chunk({"role": "assistant", "content": ""}, **envelope))
-        while (item := await arrived.get()) is not None:
-            token, text = item
-            waiting.append(token)
-            if len(text) > len(sent):
-                yield text_event(text[len(sent) :])
-                sent = text
-        answer = job.future.result()
-        if len(answer.text) > len(sent) or waiting:
-            yield text_event(answer.text[len(sent) :])
-        options = None if answer.options is None else dict(answer.options)
-        yield _event(responses.chunk({}, finish=answer.finish, options=options, **envelope))
-        if asked.stream_options and asked.stream_options.include_usage:
-            last = responses.chunk({}, **envelope)
-            yield _event({**last, "choices": [], "usage": responses.usage(answer)})
-        yield "data: [DONE]\n\n"
-    except RequestError as error:
-        yield _event(responses.error_body(error))
+        await asyncio.wait({answered, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return await answered if answered.done() else None
     finally:
-        job.cancelled = True
+        gone.cancel()
+        if not answered.done():
+            # Nobody asks for the outcome of what is being answered already.
+            answered.add_done_callback(lambda done: done.cancelled() or done.exception())
+            engine.give_up(jobs)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _envelope(asked: ChatRequest) -> dict[str, Any]:
@@ -219,10 +266,6 @@ def _envelope(asked: ChatRequest) -> dict[str, Any]:
         "model": asked.model,
         "created": int(time.time()),
     }
-
-
-def _event(body: dict[str, Any]) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
 
 
 async def _read(request: Request, limit: int) -> bytes:

@@ -15,59 +15,25 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from model_server.batches import Job, Model, OnToken, answer, one_line, take_batch
 from model_server.errors import AdapterError, ModelServerError, RequestError
-from model_server.jobs import Answer, Prompt, Token
+from model_server.folder import lineage
+from model_server.jobs import Prompt
 
-__all__ = ["Engine", "Job", "Model", "OnToken", "Ticket"]
+__all__ = ["Engine", "Ticket"]
 
 log = logging.getLogger("model_server")
-
-
-OnToken = Callable[[Token, str], None]
-"""Called in the worker thread with every token and the whole answer text so far."""
-
-
-@dataclass(eq=False)
-class Job:
-    """A prompt in the queue, and where its answer goes.
-
-    `adapter` is None for the base model; `ready` is what `Model.prepare` made of the prompt.
-    """
-
-    prompt: Prompt
-    adapter: str | None = None
-    on_token: OnToken | None = None
-    ready: Any = None
-    cancelled: bool = False
-    future: Future[Answer] = field(default_factory=Future)
-
-
-class Model(Protocol):
-    """What the engine needs of a model. All calls but `prepare` come from one thread."""
-
-    def prepare(self, prompt: Prompt) -> Any:
-        """What can be made of a prompt in any thread, while others are answered; raises RequestError."""
-
-    def group(self, job: Job) -> Hashable:
-        """Jobs of one group can share a batch."""
-
-    def answer(self, jobs: Sequence[Job]) -> None:
-        """Resolve the future of every job, all of one group."""
-
-    def load_adapter(self, name: str, path: Path) -> None:
-        """Make an adapter available; raises AdapterError."""
-
-    def unload_adapter(self, name: str) -> None:
-        """Forget an adapter."""
 
 
 class Ticket:
     """A request on its way in: a forming batch waits for it, and its adapter stays in memory.
 
-    Close it if it is not submitted; once submitted it closes itself when the answer is there.
+    Close it if it is not submitted; once submitted it closes itself when the answers are there.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -84,15 +50,31 @@ class Ticket:
         """
         self._engine._hold(self, model)
 
-    def submit(self, prompt: Prompt, on_token: OnToken | None = None) -> Job:
-        """Prepare the prompt in this thread and queue it; `job.future` resolves to its Answer or a RequestError.
+    def submit(self, *prompts: Prompt, on_token: OnToken | None = None) -> list[Job]:
+        """Prepare the prompts in this thread and queue them together.
 
-        Raises RequestError for a prompt that cannot be prepared.
+        Every `job.future` resolves to its Answer or a RequestError. Raises RequestError for a prompt that cannot be
+        prepared; `on_token` is called with the prompt's number.
         """
-        job = Job(prompt, self._adapter, on_token, self._engine.prepare(prompt))
-        job.future.add_done_callback(lambda _: self.close())
-        self._engine._submit(self, job)
-        return job
+        jobs = [
+            Job(
+                prompt,
+                self._adapter,
+                partial(on_token, number) if on_token else None,
+                ready=self._engine.prepare(prompt),
+            )
+            for number, prompt in enumerate(prompts)
+        ]
+        left = count(1)
+
+        def done(_: object) -> None:
+            if next(left) == len(jobs):
+                self.close()
+
+        for job in jobs:
+            job.future.add_done_callback(done)
+        self._engine._submit(self, jobs)
+        return jobs
 
     def close(self) -> None:
         """Stop being waited for and release the adapter; safe to call twice."""
@@ -116,8 +98,10 @@ class Engine:
         base: id of the base model, as clients name it.
         adapters: adapters that `open_model` brings along, by name.
         max_batch: most requests in one batch.
+        max_waiting: most requests on their way in or queued; more are refused with 429.
         patience_s: longest wait for requests that are just being received; never spent when
             there are none.
+        on_batch: called in the worker thread with the jobs of a batch and the seconds it took.
         on_failed: called in the worker thread when the model could not be loaded.
     """
 
@@ -128,18 +112,24 @@ class Engine:
         base: str,
         adapters: Mapping[str, Path] | None = None,
         max_batch: int = 16,
+        max_waiting: int = 256,
         patience_s: float = 0.02,
         on_failed: Callable[[], None] | None = None,
+        on_batch: Callable[[Sequence[Job], float], None] | None = None,
     ) -> None:
         self._open_model = open_model
         self.base = base
         self._max_batch = max_batch
+        self._max_waiting = max_waiting
         self._patience_s = patience_s
         self._on_failed = on_failed
-        self._changed = threading.Condition()
+        self.on_batch = on_batch
+        # A future that is cancelled closes its ticket in the same thread: the lock is reentrant.
+        self._changed = threading.Condition(threading.RLock())
         self._queue: deque[Job] = deque()
         self._commands: deque[_Command] = deque()
         self._adapters: dict[str, Path] = dict(adapters or {})
+        self._lineages = {name: lineage(path) for name, path in self._adapters.items()}
         # Names on their way in or out: not served, and not free either.
         self._transit: set[str] = set()
         self._held: Counter[str | None] = Counter()
@@ -164,16 +154,52 @@ class Engine:
         if self._thread.is_alive() and self.state != "loading":
             self._thread.join(timeout_s)
 
+    def give_up(self, jobs: Sequence[Job]) -> None:
+        """Nobody waits for these answers any more: free their places; those being answered end early."""
+        with self._changed:
+            for job in jobs:
+                job.cancelled = True
+                if job in self._queue:
+                    self._queue.remove(job)
+                    job.future.cancel()
+
+    def waiting(self) -> int:
+        """Requests on their way in or queued."""
+        with self._changed:
+            return self._waiting()
+
+    def counts(self) -> Mapping[str, int]:
+        """What the model counts, such as pictures read and remembered."""
+        return dict(self._model.counts) if self._model else {}
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens of prompt and answer together; None until the model is loaded."""
+        return self._model.limit if self._model else None
+
     def adapters(self) -> dict[str, Path]:
         """Names and folders of the adapters that requests may name."""
         with self._changed:
             return dict(self._adapters)
 
     def arrive(self) -> Ticket:
-        """Announce a request that is just being received, so that a forming batch may wait."""
+        """Announce a request that is just being received, so that a forming batch may wait.
+
+        Raises RequestError 429 when the queue is full.
+        """
         with self._changed:
+            if self._waiting() >= self._max_waiting:
+                raise RequestError(
+                    f"{self._max_waiting} requests are waiting already; ask again in a moment.",
+                    code="queue_full",
+                    status=429,
+                )
             self._preparing += 1
             return Ticket(self)
+
+    def lineage(self, name: str) -> dict[str, Any] | None:
+        """Where an adapter comes from; None for an unknown one."""
+        return self._lineages.get(name)
 
     def prepare(self, prompt: Prompt) -> Any:
         """What the model makes of a prompt before its turn; raises RequestError."""
@@ -188,6 +214,7 @@ class Engine:
                 model.load_adapter(name, path)
                 with self._changed:
                     self._adapters[name] = path
+                    self._lineages[name] = lineage(path)
             finally:
                 self._transit.discard(name)
 
@@ -214,7 +241,7 @@ class Engine:
                     code="adapter_not_found",
                     status=404,
                 )
-            del self._adapters[name]
+            del self._adapters[name], self._lineages[name]
             self._transit.add(name)
 
             def run(model: Model) -> None:
@@ -260,10 +287,13 @@ class Engine:
             ticket._holding = True
             self._held[adapter] += 1
 
-    def _submit(self, ticket: Ticket, job: Job) -> None:
+    def _waiting(self) -> int:
+        return self._preparing + len(self._queue)
+
+    def _submit(self, ticket: Ticket, jobs: Sequence[Job]) -> None:
         with self._changed:
             self._prepared(ticket)
-            self._queue.append(job)
+            self._queue += jobs
             self._changed.notify_all()
 
     def _close(self, ticket: Ticket) -> None:
@@ -287,7 +317,7 @@ class Engine:
         try:
             model = self._open_model()
         except Exception as error:
-            self.failure = _one_line(error)
+            self.failure = one_line(error)
             self.state = "failed"
             if not isinstance(error, ModelServerError):
                 log.exception("the model could not be loaded")
@@ -302,7 +332,10 @@ class Engine:
             if isinstance(task, _Command):
                 _run(task, model)
             else:
-                _answer(task, model)
+                started = time.monotonic()
+                answer(task, model)
+                if self.on_batch:
+                    self.on_batch(task, time.monotonic() - started)
 
     def _next(self) -> _Command | list[Job] | None:
         with self._changed:
@@ -312,7 +345,10 @@ class Engine:
                     return command
                 if self._queue:
                     self._gather()
-                    return self._take_batch()
+                    batch = take_batch(self._queue, self._max_batch, self._group)
+                    if batch:
+                        return batch
+                    continue
                 if self._stopping:
                     return None
                 self._changed.wait()
@@ -324,6 +360,10 @@ class Engine:
                 return command
         return None
 
+    def _group(self, job: Job) -> Hashable:
+        assert self._model is not None
+        return self._model.group(job)
+
     def _gather(self) -> None:
         deadline = time.monotonic() + self._patience_s
         while self._preparing and len(self._queue) < self._max_batch:
@@ -331,17 +371,6 @@ class Engine:
             if left <= 0:
                 break
             self._changed.wait(left)
-
-    def _take_batch(self) -> list[Job]:
-        assert self._model is not None
-        group = self._model.group(self._queue[0])
-        batch: list[Job] = []
-        rest: deque[Job] = deque()
-        for job in self._queue:
-            fits = len(batch) < self._max_batch and self._model.group(job) == group
-            (batch if fits else rest).append(job)
-        self._queue = rest
-        return batch
 
 
 def _run(command: _Command, model: Model) -> None:
@@ -351,35 +380,3 @@ def _run(command: _Command, model: Model) -> None:
         command.future.set_exception(error)
     else:
         command.future.set_result(None)
-
-
-def _answer(batch: list[Job], model: Model) -> None:
-    jobs = [job for job in batch if not job.cancelled]
-    for job in batch:
-        if job.cancelled:
-            job.future.cancel()
-        else:
-            # From here on the waiting side cannot cancel the future under the model's hands.
-            job.future.set_running_or_notify_cancel()
-    try:
-        if jobs:
-            model.answer(jobs)
-        failure: Exception = RuntimeError("the model left the request unanswered")
-    except Exception as error:
-        failure = error
-        log.exception("a batch of %d failed", len(jobs))
-    for job in jobs:
-        if not job.future.done():
-            job.future.set_exception(_told(failure))
-
-
-def _told(error: Exception) -> RequestError:
-    if isinstance(error, RequestError):
-        return error
-    return RequestError(
-        f"The model failed on this request: {_one_line(error)}", code="model_error", status=500
-    )
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{error}".split()) or type(error).__name__

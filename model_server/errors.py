@@ -55,9 +55,12 @@ class RequestError(ModelServerError):
         """OpenAI's `type` word for the status."""
         if self.status >= 500:
             return "server_error"
-        return {401: "authentication_error", 404: "not_found_error"}.get(
-            self.status, "invalid_request_error"
-        )
+        return {
+            401: "authentication_error",
+            403: "permission_error",
+            404: "not_found_error",
+            429: "rate_limit_error",
+        }.get(self.status, "invalid_request_error")
 
 
 class AdapterError(RequestError):

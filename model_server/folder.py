@@ -7,16 +7,18 @@ of torch: the server reads this before anything heavy is imported.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from model_server.errors import ModelFolderError
 
-__all__ = ["BUNDLED", "ModelFolder", "find_model"]
+__all__ = ["BUNDLED", "ModelFolder", "find_model", "lineage"]
 
 BUNDLED = Path(__file__).parent / "checkpoints" / "regiontext-mini"
 """The model that ships with the package."""
@@ -80,6 +82,18 @@ def find_model(model: str | Path, *, name: str | None = None) -> ModelFolder:
         f"No model at {text!r}. Pass the path of a folder with a config.json, or a hub id such as "
         "llava-hf/vip-llava-7b-hf."
     )
+
+
+def lineage(path: Path) -> dict[str, Any]:
+    """Where an adapter in folder `path` comes from: base, rank, and the hash of its weights, as far as it tells."""
+    found: dict[str, Any] = {"base": None, "rank": None, "sha256": None}
+    weights = path / "adapter_model.safetensors"
+    with suppress(OSError, ValueError, AttributeError):
+        config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+        found |= {"base": config.get("base_model_name_or_path"), "rank": config.get("r")}
+    with suppress(OSError):
+        found["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return found
 
 
 def _described(path: Path, name: str | None) -> ModelFolder:

@@ -8,7 +8,7 @@ from model_server.errors import ModelFolderError
 from model_server.folder import ModelFolder
 
 if TYPE_CHECKING:
-    from model_server.engine import Model
+    from model_server.batches import Model
 
 __all__ = ["FAMILIES", "open_model"]
 
@@ -21,7 +21,7 @@ def open_model(
     """Load a model and get it ready to answer; imports torch, so call it off the event loop.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         dtype: ``auto`` is float32 on a CPU and bfloat16 on a GPU.
         threads: CPU threads of this process's torch; None leaves torch's default.
 

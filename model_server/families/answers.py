@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedModel, ProcessorMixin
 
+from model_server.batches import Job
 from model_server.decoding import FLOOR, Constraint, Picked, Row
-from model_server.engine import Job
 from model_server.errors import RequestError
 from model_server.families.chat import end_tokens
 from model_server.families.tokens import token_bytes

@@ -17,10 +17,20 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 def pick_device(device: str) -> torch.device:
-    """`auto` is the first GPU if there is one."""
+    """`auto` is the first GPU if there is one, CUDA before Apple's; raises ModelFolderError for an unknown one."""
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        where = torch.device(device)
+        torch.empty(0, device=where)
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFolderError(
+            f"device {device!r} cannot be used here: {reason}. Choose auto, cpu, cuda, cuda:N or mps."
+        ) from None
+    return where
 
 
 def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:

@@ -16,11 +16,12 @@ from PIL import Image
 from transformers import BatchFeature, PreTrainedModel, ProcessorMixin
 
 from model_server.adapters import Adapters
+from model_server.batches import Job
 from model_server.decoding import decode
-from model_server.engine import Job
 from model_server.errors import RequestError
 from model_server.families.answers import Writer, too_long, unreadable
 from model_server.families.chat import answer_ids, encode, prompt_text, question_turn
+from model_server.grammars import Grammars
 from model_server.jobs import Picture, Prompt, Sampling
 from model_server.scoring import can_branch, score_branched, score_whole
 
@@ -35,9 +36,10 @@ class OverlayModel:
         self._processor = processor
         self._adapters = Adapters(model)
         self._writer = Writer(model, processor)
+        self._grammars = Grammars(processor.tokenizer, self._writer.ends)
         self._branches = can_branch(model)
         text = model.config.get_text_config()
-        self._limit = int(getattr(text, "max_position_embeddings", None) or 1 << 30)
+        self.limit = int(getattr(text, "max_position_embeddings", None) or 1 << 30)
         self.counts: Counter[str] = Counter()
 
     def warm_up(self) -> None:
@@ -112,14 +114,19 @@ class OverlayModel:
         return placed
 
     def _fits(self, job: Job, length: int) -> bool:
-        if length < self._limit:
+        if length < self.limit:
             return True
-        job.future.set_exception(too_long(length, self._limit))
+        job.future.set_exception(too_long(length, self.limit))
         return False
 
     def _decode(self, jobs: Sequence[Job], inputs: BatchFeature, lengths: Sequence[int]) -> None:
         rows = [
-            self._writer.row(job, length=length, room=self._limit - length)
+            self._writer.row(
+                job,
+                length=length,
+                room=self.limit - length,
+                constraint=self._grammars.constraint(job.prompt.sampling.grammar),
+            )
             for job, length in zip(jobs, lengths, strict=True)
         ]
         decode(self._model, inputs, rows, ends=self._writer.ends)

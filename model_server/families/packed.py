@@ -18,9 +18,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, ProcessorMixin
 
 from model_server.adapters import Adapters
+from model_server.batches import Job
 from model_server.decoder import Decoder, Rows
 from model_server.decoding import Row, decode_packed, segments
-from model_server.engine import Job
 from model_server.errors import RequestError
 from model_server.families.answers import Writer, too_long
 from model_server.families.chat import question_turn
@@ -58,7 +58,7 @@ class PackedModel:
         self._kept: OrderedDict[Kept, Tensor] = OrderedDict()
         self._recent: deque[str | None] = deque(maxlen=_STEADY)
         text = model.config.get_text_config()
-        self._limit = int(getattr(text, "max_position_embeddings", None) or 1 << 30)
+        self.limit = int(getattr(text, "max_position_embeddings", None) or 1 << 30)
         self.counts: Counter[str] = Counter()
 
     @classmethod
@@ -141,8 +141,8 @@ class PackedModel:
         try:
             ready = job.ready or self.prepare(job.prompt)
             longest = max((len(ids) - 1 for ids in ready.options), default=1)
-            if ready.length + longest > self._limit:
-                raise too_long(ready.length, self._limit)
+            if ready.length + longest > self.limit:
+                raise too_long(ready.length, self.limit)
         except RequestError as error:
             job.future.set_exception(error)
             return None
@@ -167,8 +167,8 @@ class PackedModel:
             self._writer.row(
                 job,
                 length=ready.length,
-                room=self._limit - ready.length,
-                constraint=None,
+                room=self.limit - ready.length,
+                constraint=ready.constraint,
             )
             for job, ready in rows
         ]

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 from transformers import ProcessorMixin
 
+from model_server.decoding import Constraint
 from model_server.families.answers import unreadable
 from model_server.families.chat import answer_ids, encode, prompt_text
+from model_server.grammars import Grammars
 from model_server.jobs import Prompt
 
 __all__ = ["Prefix", "Prompts", "Ready", "stacked"]
@@ -58,11 +60,13 @@ class Ready:
         prefix: the part with the pictures, None without pictures.
         ids: the tokens after it, at least one.
         options: per option its tokens, end of turn included.
+        constraint: keeps the answer within its grammar, None without one.
     """
 
     prefix: Prefix | None
     ids: tuple[int, ...]
     options: tuple[tuple[int, ...], ...] = ()
+    constraint: Constraint | None = None
 
     @property
     def length(self) -> int:
@@ -84,6 +88,7 @@ class Prompts:
         self._original = processor
         self._ends = ends
         self._max_bytes = max_bytes
+        self._grammars = Grammars(processor.tokenizer, ends)
         self._local = threading.local()
         self._lock = threading.Lock()
         self._seen: OrderedDict[bytes, Future[Prefix]] = OrderedDict()
@@ -99,7 +104,7 @@ class Prompts:
             options = tuple(self._option(prompt, text, option) for option in prompt.options)
         except Exception as error:  # whatever a processor or template raises
             raise unreadable(error) from error
-        return Ready(prefix, words, options)
+        return Ready(prefix, words, options, self._grammars.constraint(prompt.sampling.grammar))
 
     def splits(self, prompt: Prompt) -> bool:
         """True if the parts of this prompt, made apart, are what the processor makes of the whole."""

@@ -1,7 +1,7 @@
 """Chat messages: from OpenAI's parts to chat-template turns and the images between the words.
 
-Images are data URLs. They are bounded in bytes before decoding and in pixels before any pixel is
-unpacked. Knows nothing of the model or of HTTP.
+Images are data URLs, or addresses that a `Fetcher` may ask. They are bounded in bytes before decoding and in pixels
+before any pixel is unpacked. Knows nothing of the model or of HTTP.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from model_server.errors import RequestError
 from model_server.jobs import Picture
+from model_server.protocol.fetch import Fetcher
 from regiontext.errors import ImageError
 from regiontext.images import load_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ImageLimits", "ImagePart", "decode_image", "picture", "read_messages"]
+__all__ = ["ImageLimits", "ImagePart", "picture", "read_messages"]
 
 _ROLES = ("system", "developer", "user", "assistant")
 
@@ -79,23 +80,21 @@ def read_messages(
     return turns, images
 
 
-def picture(part: ImagePart, *, limits: ImageLimits) -> Picture:
-    """A picture that is decoded when it is needed, named by its bytes on the wire."""
-    digest = hashlib.sha256(part.url.encode()).digest()
-    return Picture(digest, lambda: decode_image(part, limits=limits))
+def picture(part: ImagePart, *, limits: ImageLimits, fetcher: Fetcher | None = None) -> Picture:
+    """A picture that is decoded when it is needed, named by its bytes on the wire.
+
+    One given by address is fetched here, because its name does not tell its pixels. Raises RequestError naming the
+    field.
+    """
+    if part.url.startswith("data:"):
+        digest = hashlib.sha256(part.url.encode()).digest()
+        return Picture(digest, lambda: _decoded(_payload(part, limits), part, limits))
+    data = (fetcher or Fetcher()).fetch(part.url, param=part.param)
+    return Picture(hashlib.sha256(data).digest(), lambda: _decoded(data, part, limits))
 
 
-def decode_image(part: ImagePart, *, limits: ImageLimits) -> Image:
-    """Decode a data URL to an upright RGB image; raises RequestError naming the field."""
+def _payload(part: ImagePart, limits: ImageLimits) -> bytes:
     head, comma, payload = part.url.partition(",")
-    if not head.startswith("data:"):
-        scheme = part.url.split(":", 1)[0][:16]
-        raise RequestError(
-            f"Images must be sent as data URLs (data:image/png;base64,…); this server does not "
-            f"fetch {scheme!r} addresses.",
-            param=part.param,
-            code="image_url_not_supported",
-        )
     if not comma or not head.startswith("data:image/") or not head.endswith(";base64"):
         raise RequestError(
             f"The data URL starts with {head[:40]!r}; expected data:image/png;base64,… or another "
@@ -112,12 +111,16 @@ def decode_image(part: ImagePart, *, limits: ImageLimits) -> Image:
             status=413,
         )
     try:
-        data = base64.b64decode(payload, validate=True)
-        return load_image(data, max_pixels=limits.max_pixels)
+        return base64.b64decode(payload, validate=True)
     except binascii.Error as error:
         raise RequestError(
             f"The image is not valid base64: {error}.", param=part.param, code="invalid_image"
         ) from None
+
+
+def _decoded(data: bytes, part: ImagePart, limits: ImageLimits) -> Image:
+    try:
+        return load_image(data, max_pixels=limits.max_pixels)
     except ImageError as error:
         raise RequestError(str(error), param=part.param, code="invalid_image") from None
 

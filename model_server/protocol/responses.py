@@ -5,7 +5,7 @@ Pure functions from answers to dicts. Knows nothing of the model or of HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_server.errors import RequestError
@@ -15,23 +15,28 @@ from model_server.jobs import Answer, Token
 __all__ = ["chunk", "completion", "error_body", "model_entry", "usage"]
 
 
-def completion(answer: Answer, *, id: str, model: str, created: int, logprobs: bool) -> dict:
-    """A chat.completion object; `choices[0].options` is added for closed questions."""
-    choice: dict[str, Any] = {
-        "index": 0,
-        "message": {"role": "assistant", "content": answer.text},
-        "logprobs": {"content": _logprobs(answer.tokens)} if logprobs else None,
-        "finish_reason": answer.finish,
-    }
-    if answer.options is not None:
-        choice["options"] = dict(answer.options)
+def completion(
+    answers: Sequence[Answer], *, id: str, model: str, created: int, logprobs: bool
+) -> dict:
+    """A chat.completion object; `choices[i].options` is added for closed questions."""
+    choices = []
+    for index, answer in enumerate(answers):
+        choice: dict[str, Any] = {
+            "index": index,
+            "message": {"role": "assistant", "content": answer.text},
+            "logprobs": {"content": _logprobs(answer.tokens)} if logprobs else None,
+            "finish_reason": answer.finish,
+        }
+        if answer.options is not None:
+            choice["options"] = dict(answer.options)
+        choices.append(choice)
     return {
         "id": id,
         "object": "chat.completion",
         "created": created,
         "model": model,
-        "choices": [choice],
-        "usage": usage(answer),
+        "choices": choices,
+        "usage": usage(answers),
     }
 
 
@@ -41,13 +46,14 @@ def chunk(
     id: str,
     model: str,
     created: int,
+    index: int = 0,
     finish: str | None = None,
     tokens: Sequence[Token] | None = None,
     options: dict[str, float] | None = None,
 ) -> dict:
     """A chat.completion.chunk object."""
     choice: dict[str, Any] = {
-        "index": 0,
+        "index": index,
         "delta": delta,
         "logprobs": {"content": _logprobs(tokens)} if tokens else None,
         "finish_reason": finish,
@@ -63,18 +69,26 @@ def chunk(
     }
 
 
-def usage(answer: Answer) -> dict[str, int]:
-    """Token counts; image tokens count as prompt tokens."""
-    completion_tokens = len(answer.tokens)
+def usage(answers: Sequence[Answer]) -> dict[str, int]:
+    """Token counts; image tokens count as prompt tokens, and the prompt counts once."""
+    prompt_tokens = answers[0].prompt_tokens
+    completion_tokens = sum(len(answer.tokens) for answer in answers)
     return {
-        "prompt_tokens": answer.prompt_tokens,
+        "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
-        "total_tokens": answer.prompt_tokens + completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
     }
 
 
 def model_entry(
-    folder: ModelFolder, *, id: str, root: str, parent: str | None, created: int
+    folder: ModelFolder,
+    *,
+    id: str,
+    root: str,
+    parent: str | None,
+    created: int,
+    limits: Mapping[str, Any],
+    lineage: Mapping[str, Any] | None = None,
 ) -> dict:
     """One entry of GET /v1/models, with how the model takes a region."""
     return {
@@ -84,10 +98,13 @@ def model_entry(
         "owned_by": "regiontext",
         "root": root,
         "parent": parent,
+        "max_model_len": limits.get("max_tokens"),
         "region_input": folder.region_input,
         "view": None if folder.view is None else dict(folder.view),
         "max_regions": folder.max_regions,
         "relation_sentences": folder.relation_sentences,
+        "limits": dict(limits),
+        "lineage": None if lineage is None else dict(lineage),
     }
 
 

@@ -6,6 +6,8 @@ silently ignored. Knows nothing of the model or of HTTP.
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -31,9 +33,20 @@ class _Body(BaseModel):
 
 
 class StructuredOutputs(_Body):
-    """vLLM's structured outputs, of which `choice` is supported: a closed question."""
+    """vLLM's structured outputs, of which one is given: `choice` is a closed question."""
 
-    choice: list[_Text] = Field(min_length=1, max_length=MAX_OPTIONS)
+    choice: list[_Text] | None = Field(default=None, min_length=1, max_length=MAX_OPTIONS)
+    # Named as the field is on the wire, which pydantic keeps for a method.
+    schema_: dict[str, Any] | str | None = Field(default=None, alias="json")
+    regex: _Text | None = None
+    json_object: bool | None = None
+
+    def given(self) -> list[str]:
+        """The names of the fields that are set."""
+        fields = {"choice": self.choice, "json": self.schema_, "regex": self.regex}
+        return [name for name, value in fields.items() if value is not None] + (
+            ["json_object"] if self.json_object else []
+        )
 
 
 class StreamOptions(_Body):
@@ -42,10 +55,20 @@ class StreamOptions(_Body):
     include_usage: bool = False
 
 
-class TextFormat(_Body):
-    """The only response format: plain text."""
+class JsonSchema(_Body):
+    """The schema of an answer, with its name as OpenAI wants it."""
 
-    type: Literal["text"]
+    name: str = "answer"
+    schema_: dict[str, Any] = Field(alias="schema")
+    description: str | None = None
+    strict: bool | None = None
+
+
+class ResponseFormat(_Body):
+    """OpenAI's response format."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
 
 
 class ChatRequest(_Body):
@@ -63,14 +86,14 @@ class ChatRequest(_Body):
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = None
-    n: Literal[1] | None = None
+    n: int | None = Field(default=None, ge=1, le=16)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     stop: str | list[str] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     structured_outputs: StructuredOutputs | None = None
-    response_format: TextFormat | None = None
+    response_format: ResponseFormat | None = None
     frequency_penalty: Literal[0] | None = None
     presence_penalty: Literal[0] | None = None
     # These describe the caller, not the answer.
@@ -79,13 +102,13 @@ class ChatRequest(_Body):
     store: bool | None = None
     service_tier: str | None = None
 
-    def sampling(self) -> Sampling:
-        """Decoding settings, with the server's defaults filled in."""
+    def samplings(self) -> list[Sampling]:
+        """Decoding settings of each of the `n` answers, with the server's defaults filled in."""
         defaults = Sampling()
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         if len(stop) > 4:
             raise RequestError(f"At most 4 stop texts, got {len(stop)}.", param="stop")
-        return Sampling(
+        first = Sampling(
             max_tokens=self.max_completion_tokens or self.max_tokens or defaults.max_tokens,
             min_tokens=self.min_tokens or 0,
             temperature=self.temperature or 0.0,
@@ -93,20 +116,70 @@ class ChatRequest(_Body):
             seed=self.seed,
             top_logprobs=(self.top_logprobs or 0) if self.logprobs else 0,
             stop=tuple(text for text in stop if text),
+            grammar=self._grammar(),
         )
+        if self.seed is None:
+            return [first] * (self.n or 1)
+        return [replace(first, seed=self.seed + number) for number in range(self.n or 1)]
 
     def options(self) -> tuple[str, ...]:
         """Options of a closed question, or () for an open one."""
-        if self.structured_outputs is None:
+        asked = self.structured_outputs
+        if asked is None or asked.choice is None:
             return ()
-        choice = self.structured_outputs.choice
-        if len(set(choice)) != len(choice):
-            twice = next(option for option in choice if choice.count(option) > 1)
+        if len(set(asked.choice)) != len(asked.choice):
+            twice = next(option for option in asked.choice if asked.choice.count(option) > 1)
             raise RequestError(
                 f"The option {twice!r} is given twice; options must differ.",
                 param="structured_outputs.choice",
             )
-        return tuple(choice)
+        return tuple(asked.choice)
+
+    def _grammar(self) -> str | None:
+        asked, format = self.structured_outputs, self.response_format
+        form = format is not None and format.type != "text"
+        if asked is not None:
+            given = asked.given()
+            if len(given) != 1 or form:
+                also = ["response_format"] if form else []
+                named = ", ".join([*given, *also]) or "none"
+                raise RequestError(
+                    "Give one of structured_outputs.choice, .json, .regex, .json_object and "
+                    f"response_format; got {named}.",
+                    param="structured_outputs",
+                    code="invalid_value",
+                )
+            if asked.regex is not None:
+                from model_server.grammars import regex_grammar
+
+                return regex_grammar(asked.regex, param="structured_outputs.regex")
+            if asked.schema_ is not None:
+                return _schema(asked.schema_, "structured_outputs.json")
+            return _schema({"type": "object"}, "structured_outputs") if asked.json_object else None
+        if format is None or format.type == "text":
+            return None
+        if format.type == "json_object":
+            return _schema({"type": "object"}, "response_format")
+        if format.json_schema is None:
+            raise RequestError(
+                "response_format.json_schema is missing.",
+                param="response_format.json_schema",
+                code="missing_field",
+            )
+        return _schema(format.json_schema.schema_, "response_format.json_schema.schema")
+
+
+def _schema(schema: dict[str, Any] | str, param: str) -> str:
+    if isinstance(schema, str):
+        try:
+            schema = json.loads(schema)
+        except ValueError as error:
+            raise RequestError(
+                f"{param} is not valid JSON: {error}.", param=param, code="invalid_value"
+            ) from None
+    from model_server.grammars import json_grammar
+
+    return json_grammar(schema, param=param)
 
 
 class LoadAdapterRequest(_Body):

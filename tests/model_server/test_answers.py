@@ -12,7 +12,7 @@ from peft import PeftModel
 
 from model_server import scoring
 from model_server.adapters import Adapters, read_adapter
-from model_server.engine import Job
+from model_server.batches import Job
 from model_server.errors import AdapterError, ModelFolderError
 from model_server.families import open_model
 from model_server.families.chat import answer_ids, encode, prompt_text, question_turn

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 import threading
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,9 +16,10 @@ import httpx
 import openai
 import pytest
 
+from model_server.batches import Job
 from model_server.engine import Engine
 from model_server.folder import find_model
-from model_server.jobs import Prompt
+from model_server.jobs import Answer, Prompt
 from model_server.protocol.messages import ImageLimits
 from tests.model_server.conftest import messages, picture, serving, wait_ready
 
@@ -86,6 +91,65 @@ def test_closed_question(client: openai.OpenAI) -> None:
     assert choice.logprobs.content[-1].token == "<|end|>"
 
 
+def test_several_answers(client: openai.OpenAI) -> None:
+    hot = {"temperature": 2.0, "max_tokens": 12, "extra_body": {"seed": 5}}
+    several = ask(client, n=3, **hot)
+    texts = [choice.message.content for choice in several.choices]
+    assert [choice.index for choice in several.choices] == [0, 1, 2]
+    assert texts[0] == ask(client, **hot).choices[0].message.content
+    assert len(set(texts)) > 1
+    assert several.usage.completion_tokens > 12 >= ask(client, **hot).usage.completion_tokens
+    streamed = ["", "", ""]
+    for chunk in ask(client, n=3, stream=True, **hot):
+        for choice in chunk.choices:
+            streamed[choice.index] += choice.delta.content or ""
+    assert streamed == texts
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"colour": {"enum": ["red", "dark green"]}, "count": {"type": "integer"}},
+    "required": ["colour", "count"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("way", ["response_format", "structured_outputs"])
+def test_json_of_a_schema(client: openai.OpenAI, way: str) -> None:
+    extra = {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMA}},
+        "structured_outputs": {"json": SCHEMA},
+    }
+    for seed in range(3):
+        hot = {"temperature": 1.0 if seed else 0, "seed": seed, way: extra[way]}
+        answer = ask(client, max_tokens=300, extra_body=hot).choices[0]
+        if answer.finish_reason == "stop":
+            said = json.loads(answer.message.content)
+            assert set(said) == {"colour", "count"} and said["colour"] in {"red", "dark green"}
+        else:  # an integer may be long
+            assert re.match(
+                r'\{"colour": "(red|dark green)", "count": -?\d+$', answer.message.content
+            )
+
+
+def test_text_of_a_regex(client: openai.OpenAI) -> None:
+    asked = {"structured_outputs": {"regex": "(red|blue) [0-9]{2}"}}
+    alone = ask(client, max_tokens=30, extra_body=asked).choices[0]
+    assert re.fullmatch("(red|blue) [0-9]{2}", alone.message.content)
+    assert alone.finish_reason == "stop"
+    with ThreadPoolExecutor(4) as pool:  # beside open and closed questions
+        others = [{}, {"structured_outputs": {"choice": ["red", "blue"]}}, asked, {}]
+        said = pool.map(lambda extra: ask(client, max_tokens=30, extra_body=extra), others)
+        assert list(said)[2].choices[0].message.content == alone.message.content
+
+
+def test_at_least_so_many_tokens(client: openai.OpenAI) -> None:
+    answer = ask(client, max_tokens=40, extra_body={"min_tokens": 40}, logprobs=True)
+    assert answer.usage.completion_tokens == 40
+    said = [token.token for token in answer.choices[0].logprobs.content]
+    assert "<|end|>" not in said[:-1]
+
+
 def test_stop_text(client: openai.OpenAI) -> None:
     whole = ask(client, max_tokens=8).choices[0].message.content
     stop = whole[len(whole) // 2 :][:2]
@@ -154,6 +218,8 @@ def test_models_announce_how_they_take_a_region(client: openai.OpenAI, tiny_fold
     assert entry.root == str(tiny_folder)
     assert (entry.region_input, entry.view, entry.max_regions) == ("overlay", {"scope": "crop"}, 2)
     assert client.models.retrieve("tiny").id == "tiny"
+    assert entry.limits["max_tokens"] == entry.max_model_len == 512
+    assert entry.limits["max_images"] == 16 and entry.lineage is None
 
 
 def test_adapters_come_and_go(
@@ -169,6 +235,9 @@ def test_adapters_come_and_go(
     entries = {entry.id: entry for entry in client.models.list().data}
     assert entries["tiny:0001"].parent == "tiny"
     assert entries["tiny:0001"].root == str(tmp_path / "run1")
+    lineage = [entries[f"tiny:000{number}"].lineage for number in (1, 2)]
+    assert lineage[0]["rank"] == 4 and len(lineage[0]["sha256"]) == 64
+    assert lineage[0]["sha256"] != lineage[1]["sha256"]
 
     names = ["tiny", "tiny:0001", "tiny:0002"]
     alone = [ask(client, model=name).choices[0].message.content for name in names]
@@ -214,7 +283,8 @@ def test_adapters_come_and_go(
 BAD = {
     "no such model": ({"model": "gpt-5"}, "model", 404),
     "unknown field": ({"reasoning": "high"}, "reasoning", 400),
-    "two answers": ({"n": 2}, "n", 400),
+    "no answers": ({"n": 0}, "n", 400),
+    "too many answers": ({"n": 17}, "n", 400),
     "temperature": ({"temperature": 3}, "temperature", 400),
     "top_p": ({"top_p": 0}, "top_p", 400),
     "max_tokens": ({"max_tokens": 0}, "max_tokens", 400),
@@ -226,7 +296,28 @@ BAD = {
         "structured_outputs.choice",
         400,
     ),
-    "a grammar": ({"structured_outputs": {"regex": "a*"}}, "structured_outputs.choice", 400),
+    "a grammar": (
+        {"structured_outputs": {"grammar": "root ::= x"}},
+        "structured_outputs.grammar",
+        400,
+    ),
+    "nothing structured": ({"structured_outputs": {}}, "structured_outputs", 400),
+    "two structures": (
+        {"structured_outputs": {"choice": ["a"], "regex": "a"}},
+        "structured_outputs",
+        400,
+    ),
+    "a broken regex": ({"structured_outputs": {"regex": "("}}, "structured_outputs.regex", 400),
+    "a broken schema": (
+        {"structured_outputs": {"json": {"type": "colour"}}},
+        "structured_outputs.json",
+        400,
+    ),
+    "no schema": (
+        {"response_format": {"type": "json_schema"}},
+        "response_format.json_schema",
+        400,
+    ),
     "no messages": ({"messages": []}, "messages", 400),
     "odd role": ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", 400),
     "last word": ({"messages": [{"role": "assistant", "content": "x"}]}, "messages[0].role", 400),
@@ -330,6 +421,75 @@ def test_key_and_limits(tiny_folder: Path) -> None:
         assert post(picture(0, (100, 90))).status_code == 413
 
 
+def test_adapters_may_have_a_key_of_their_own(tiny_folder: Path) -> None:
+    engine = Engine(lambda: _Echo(), base="tiny")
+    with serving(engine, find_model(tiny_folder), api_key="user", admin_key="admin") as url:
+        wait_ready(url)
+
+        def status(key: str, method: str, path: str, body: object = None) -> int:
+            headers = {"Authorization": f"Bearer {key}"}
+            return httpx.request(method, url + path, json=body, headers=headers).status_code
+
+        load = ("POST", "/v1/load_lora_adapter", {"lora_name": "a", "lora_path": "/nowhere"})
+        assert status("user", "GET", "/v1/models") == status("admin", "GET", "/v1/models") == 200
+        assert status("user", *load) == 401
+        assert status("admin", *load) == 200  # _Echo takes anything
+
+
+def test_metrics(client: openai.OpenAI, server: str) -> None:
+    def value(name: str) -> float:
+        found = re.search(rf"^{re.escape(name)} (\S+)$", httpx.get(f"{server}/metrics").text, re.M)
+        return float(found[1]) if found else 0.0
+
+    names = [
+        'model_server_requests_total{route="/v1/chat/completions",status="200"}',
+        'model_server_requests_total{route="/v1/chat/completions",status="404"}',
+        'model_server_stage_seconds_count{stage="receive"}',
+        'model_server_stage_seconds_count{stage="prepare"}',
+        'model_server_stage_seconds_count{stage="queue"}',
+        'model_server_stage_seconds_count{stage="answer"}',
+        "model_server_batch_size_count",
+        'model_server_pictures_total{memory="miss"}',
+        'model_server_pictures_total{memory="hit"}',
+    ]
+    before = [value(name) for name in names]
+    ask(client, seed=91)
+    ask(client, "a", seed=91)
+    with pytest.raises(openai.NotFoundError):
+        ask(client, model="other")
+    assert [value(name) - was for name, was in zip(names, before, strict=True)] == [
+        *(2, 1, 2, 2, 2, 2, 2),
+        *(1, 1),
+    ]
+    assert value("model_server_waiting") == 0
+    assert value('model_server_tokens_total{kind="prompt"}') > 0
+
+
+def test_a_full_queue_and_a_client_that_goes_away(tiny_folder: Path) -> None:
+    model = _Held()
+    engine = Engine(lambda: model, base="tiny", max_waiting=1)
+    body = {"model": "tiny", "messages": messages("a")}
+    with serving(engine, find_model(tiny_folder)) as url, ThreadPoolExecutor(2) as pool:
+        wait_ready(url)
+
+        def post(timeout_s: float = 20) -> httpx.Response:
+            return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=timeout_s)
+
+        first = pool.submit(post)
+        assert model.busy.wait(10)
+        with pytest.raises(httpx.ReadTimeout):
+            post(0.3)  # queued, and gone before its turn
+        second = pool.submit(post)
+        while engine.waiting() < 1:
+            time.sleep(0.01)
+        full = post()
+        assert full.status_code == 429 and full.headers["retry-after"] == "1"
+        assert full.json()["error"]["code"] == "queue_full"
+        model.go.set()
+        assert first.result(10).status_code == second.result(10).status_code == 200
+    assert model.answered == 2
+
+
 def test_port_opens_before_the_model_is_loaded(tiny_folder: Path) -> None:
     folder = find_model(tiny_folder)
     go = threading.Event()
@@ -358,6 +518,10 @@ def test_port_opens_before_the_model_is_loaded(tiny_folder: Path) -> None:
 class _Echo:
     """A model that leaves every job unanswered."""
 
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.limit = 99
+
     def prepare(self, prompt: Prompt) -> None:
         for one in prompt.images:
             one.load()
@@ -370,3 +534,19 @@ class _Echo:
     def load_adapter(self, name: str, path: Path) -> None: ...
 
     def unload_adapter(self, name: str) -> None: ...
+
+
+class _Held(_Echo):
+    """Answers when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy, self.go = threading.Event(), threading.Event()
+        self.answered = 0
+
+    def answer(self, jobs: Sequence[Job]) -> None:
+        self.busy.set()
+        assert self.go.wait(20)
+        self.answered += len(jobs)
+        for job in jobs:
+            job.future.set_result(Answer("red", (), "stop", 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from model_server.engine import Engine, Job
+from model_server.batches import Job
+from model_server.engine import Engine
 from model_server.errors import AdapterError, RequestError
 from model_server.jobs import Answer, Picture, Prompt
 
@@ -27,6 +29,8 @@ class FakeModel:
         self.started = threading.Event()
         self.adapters: set[str] = set()
         self.fail = False
+        self.counts: Counter[str] = Counter()
+        self.limit = 99
 
     def prepare(self, prompt: Prompt) -> str:
         return "prepared"
@@ -75,7 +79,8 @@ def submit(
     ticket = engine.arrive()
     ticket.choose(model)
     images = [Picture.of(Image.new("RGB", (2, 2)))] if image else []
-    return ticket.submit(Prompt([], images, options=options))
+    (job,) = ticket.submit(Prompt([], images, options=options))
+    return job
 
 
 def busy(engine: Engine, model: FakeModel) -> Job:
@@ -130,7 +135,7 @@ def test_a_forming_batch_waits_for_what_is_being_received() -> None:
         time.sleep(0.05)
         assert not model.batches
         late.choose("base")
-        other = late.submit(Prompt([], []))
+        (other,) = late.submit(Prompt([], []))
         job.future.result(1)
         other.future.result(1)
     assert [len(batch) for batch in model.batches] == [2]
@@ -159,7 +164,7 @@ def test_unloading_waits_for_requests_in_flight_and_refuses_new_ones() -> None:
             engine.load_adapter("a", Path("a"))
         submit(engine).future.result(5)
         assert not unloaded.done() and model.adapters == {"a"}
-        assert preparing.submit(Prompt([], [])).future.result(5).text == "a"
+        assert preparing.submit(Prompt([], []))[0].future.result(5).text == "a"
         unloaded.result(5)
         assert model.adapters == set()
         engine.load_adapter("a", Path("b")).result(5)
@@ -209,3 +214,56 @@ def test_stopping_answers_what_is_queued() -> None:
         assert all(job.future.done() for job in jobs)
         with pytest.raises(RequestError, match="shutting down"):
             submit(engine)
+
+
+def test_answers_of_one_request_share_ticket_and_batch() -> None:
+    model = FakeModel()
+    with running(model) as engine:
+        engine.load_adapter("a", Path("a")).result(5)
+        busy(engine, model)
+        ticket = engine.arrive()
+        ticket.choose("a")
+        jobs = ticket.submit(*[Prompt([], [])] * 3)
+        unloaded = engine.unload_adapter("a")
+        model.go.set()
+        assert [job.future.result(5).text for job in jobs] == ["a"] * 3
+        unloaded.result(5)
+    assert [len(batch) for batch in model.batches] == [1, 3]
+
+
+def test_a_full_queue_refuses_at_once() -> None:
+    model = FakeModel()
+    with running(model, max_waiting=2) as engine:
+        first = busy(engine, model)
+        queued, coming = submit(engine), engine.arrive()
+        with pytest.raises(RequestError, match="2 requests are waiting") as refused:
+            engine.arrive()
+        assert (refused.value.status, refused.value.kind) == (429, "rate_limit_error")
+        coming.close()
+        other = submit(engine)
+        model.go.set()
+        for job in (first, queued, other):
+            job.future.result(5)
+        assert engine.waiting() == 0
+
+
+def test_what_is_given_up_takes_no_place_in_a_batch() -> None:
+    model = FakeModel()
+    with running(model, max_batch=2) as engine:
+        busy(engine, model)
+        gone = [submit(engine) for _ in range(4)]
+        for job in gone:
+            job.cancelled = True
+        stay = [submit(engine) for _ in range(2)]
+        model.go.set()
+        for job in stay:
+            job.future.result(5)
+    assert model.batches[1:] == [stay]
+
+
+def test_batches_are_told() -> None:
+    told: list[tuple[int, float]] = []
+    with running(FakeModel(), on_batch=lambda jobs, s: told.append((len(jobs), s))) as engine:
+        submit(engine).future.result(5)
+        submit(engine).future.result(5)
+    assert [size for size, _ in told] == [1, 1] and all(seconds >= 0 for _, seconds in told)

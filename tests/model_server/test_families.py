@@ -22,7 +22,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
 from model_server.architectures.tokenizer import train_tokenizer
-from model_server.engine import Job
+from model_server.batches import Job
 from model_server.families import open_model
 from model_server.families.chat import encode, prompt_text, question_turn
 from model_server.families.overlay import OverlayModel

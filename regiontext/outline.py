@@ -47,16 +47,14 @@ def trace_outlines(mask: NDArray[np.bool_]) -> tuple[Outline, ...]:
         return ()
     x0, y0, x1, y1 = tight_box(mask)
     part = np.pad(np.asarray(mask[y0:y1, x0:x1], dtype=bool), 1)
-    rings = [ring for loop in _loops(part) for ring in _split(loop)]
+    rings = sorted((ring for loop in _loops(part) for ring in _split(loop)), key=_top)
     outer = [ring for ring in rings if _turns_clockwise(ring)]
     holes = [ring for ring in rings if not _turns_clockwise(ring)]
-    held = _held(outer, holes, part.shape)
     shift = np.array([x0 - 1, y0 - 1], dtype=np.float64)
-    made = [
+    return tuple(
         Outline(_points(ring) + shift, tuple(_points(hole) + shift for hole in inside))
-        for ring, inside in zip(outer, held, strict=True)
-    ]
-    return tuple(sorted(made, key=lambda one: _first(one.outer)))
+        for ring, inside in zip(outer, _held(outer, holes, part.shape), strict=True)
+    )
 
 
 def join_rings(rings: Sequence[Points]) -> Points:
@@ -99,7 +97,10 @@ def _depth(ring: Points, rings: Sequence[Points]) -> int:
 
 
 def _loops(part: NDArray[np.bool_]) -> list[_Ring]:
-    """Closed walks along the edges of a mask padded with false, its pixels on the right hand."""
+    """Closed walks along the edges of a mask padded with false, its pixels on the right hand.
+
+    Each begins at its topmost, then leftmost corner.
+    """
     above, below = part[:-1], part[1:]
     a, b, c, d = above[:, :-1], above[:, 1:], below[:, :-1], below[:, 1:]
     # Of four pixels around a corner, one or three are true, or two that face each other.
@@ -131,7 +132,7 @@ def _loops(part: NDArray[np.bool_]) -> list[_Ring]:
             seen[at] = seen[turn] = 1
             loop += (corners[at], corners[turn])
             at = along[turn]
-        loops.append(loop if filled[start] else loop[::-1])
+        loops.append(loop if filled[start] else [loop[0], *loop[:0:-1]])
     return loops
 
 
@@ -144,7 +145,7 @@ def _pairs(order: NDArray[np.int64]) -> list[int]:
 
 
 def _split(loop: _Ring) -> list[_Ring]:
-    """A walk that comes by a corner twice, as rings that do not."""
+    """A walk that comes by a corner twice, as rings that do not; they begin as `_loops` do."""
     if len(set(loop)) == len(loop):
         return [loop]
     rings: list[_Ring] = []
@@ -159,22 +160,27 @@ def _split(loop: _Ring) -> list[_Ring]:
             del walk[at:]
         place[corner] = len(walk)
         walk.append(corner)
-    return [*rings, walk]
+    begins = [min(range(len(ring)), key=lambda at: ring[at][::-1]) for ring in (*rings, walk)]
+    return [ring[at:] + ring[:at] for ring, at in zip((*rings, walk), begins, strict=True)]
+
+
+def _top(ring: _Ring) -> _Corner:
+    x, y = ring[0]
+    return y, x
 
 
 def _turns_clockwise(ring: _Ring) -> bool:
-    # From the topmost, leftmost corner a clockwise walk leaves to the right.
-    start = min(range(len(ring)), key=lambda index: (ring[index][1], ring[index][0]))
-    return ring[(start + 1) % len(ring)][1] == ring[start][1]
+    # From its topmost, leftmost corner a clockwise walk leaves to the right.
+    return ring[1][1] == ring[0][1]
 
 
 def _held(outer: list[_Ring], holes: list[_Ring], shape: tuple[int, ...]) -> list[list[_Ring]]:
-    """The holes of each outer ring."""
+    """The holes of each outer ring; all begin at their topmost corner and come in that order."""
     held: list[list[_Ring]] = [[] for _ in outer]
     if not holes:
         return held
     if len(outer) == 1:
-        return [sorted(holes, key=lambda ring: min((y, x) for x, y in ring))]
+        return [holes]
     # The pixel above a hole's top edge belongs to the part around it: the nearest upright edge to
     # its left is of that part's outer ring, or of a hole of the same part further up.
     rings = [*outer, *holes]
@@ -184,19 +190,13 @@ def _held(outer: list[_Ring], holes: list[_Ring], shape: tuple[int, ...]) -> lis
             if y != down:
                 owner[min(y, down) : max(y, down), x] = number
     part = list(range(len(outer))) + [-1] * len(holes)
-    tops = [min((y, x) for x, y in ring) for ring in holes]
-    for number in sorted(range(len(holes)), key=tops.__getitem__):
-        y, x = tops[number]
+    for number, hole in enumerate(holes, start=len(outer)):
+        x, y = hole[0]
         left = owner[y - 1, : x + 1]
-        nearest = int(left[np.flatnonzero(left >= 0)[-1]])
-        part[len(outer) + number] = part[nearest]
-        held[part[nearest]].append(holes[number])
+        part[number] = part[int(left[np.flatnonzero(left >= 0)[-1]])]
+        held[part[number]].append(hole)
     return held
 
 
 def _points(ring: _Ring) -> Points:
     return np.array(ring, dtype=np.float64)
-
-
-def _first(ring: Points) -> tuple[float, float]:
-    return min((float(y), float(x)) for x, y in ring)

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from regiontext.errors import RegionError
+from regiontext.geometry import fill_rings
 from regiontext.labelstudio.decode import SHAPE_TYPES, decode_region, is_shape
 from regiontext.labelstudio.encode import encode_region
 from regiontext.region import Region
@@ -154,6 +155,12 @@ def _check(region: Region, case: dict[str, Any]) -> None:
         raise Fault(f"a mask {mask.dtype}{mask.shape} for {_show(case)}")
     if mask.size > 2_000_000:
         return
+    if mask.size < 20_000:
+        rings = [ring for outline in region.outlines for ring in outline.rings]
+        if not np.array_equal(fill_rings(rings, region.size), mask):
+            raise Fault(f"outlines that fill another mask: {_show(case)}")
+        if not np.array_equal(Region.from_coco_rle("r", region.coco_rle).mask, mask):
+            raise Fault(f"a COCO code of another mask: {_show(case)}")
     kind = case["type"]
     if kind not in SHAPE_TYPES:
         raise Fault(f"read a {kind!r}")

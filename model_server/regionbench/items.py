@@ -173,20 +173,25 @@ def control_items(view: View, pictures: int, *, seed: int = HELD_OUT_SEED) -> It
         ]
         question = asking.caption(rng, scene.objects[one].words, plain=True).question
         bare = _unmarked(scene.picture, whole)
-        for suite, images, shown, right, wrong in (
-            ("marked", views[0].images, views[0], *captions),
-            ("removed", (bare,), views[0], *captions),
-            ("moved", views[1].images, views[1], *reversed(captions)),
-        ):
-            yield Item(
-                suite,
-                images,
-                prompt(question, shown),
-                right,
-                region=number,
-                tags={"mark": kind},
-                other=wrong,
-            )
+        first = Item(
+            "marked",
+            views[0].images,
+            prompt(question, views[0]),
+            captions[0],
+            region=number,
+            tags={"mark": kind},
+            other=captions[1],
+        )
+        yield first
+        yield replace(first, suite="removed", images=(bare,))
+        yield replace(
+            first,
+            suite="moved",
+            images=views[1].images,
+            prompt=prompt(question, views[1]),
+            answer=captions[1],
+            other=captions[0],
+        )
         number += 1
         if number == pictures:
             return

@@ -55,13 +55,12 @@ def figures(answered: Sequence[Answered]) -> dict[str, Any]:
     for each in answered:
         suites[each[0].suite].append(each)
     regions, pairs = suites["regions"], suites["pairs"]
-    asked = _shares([*regions, *pairs], lambda item: _name(item))
+    asked = _shares([*regions, *pairs], _name)
     captions = [each for each in regions if each[0].kind == "caption"]
     told: dict[str, Any] = {
         "asked": asked,
         "slices": {
-            tag: _shares(captions, lambda item, tag=tag: item.tags[tag])
-            for tag in ("mark", "size", "objects", "hidden")
+            tag: _shares(captions, _tag(tag)) for tag in ("mark", "size", "objects", "hidden")
         },
         "pairs": {
             kind: _shares([e for e in pairs if e[0].kind == kind], lambda item: item.answer)
@@ -70,7 +69,7 @@ def figures(answered: Sequence[Answered]) -> dict[str, Any]:
         "controls": _controls(suites),
     }
     if suites["withheld"]:
-        told["withheld"] = _shares(suites["withheld"], lambda item: _name(item))
+        told["withheld"] = _shares(suites["withheld"], _name)
     if regions:
         told["confidence"] = confidence(regions, suites["agreement"])
     told["claims"] = _claims(told)
@@ -181,6 +180,10 @@ def _signal(rows: Sequence[tuple[int, float, bool]]) -> dict[str, Any]:
             "ece_isotonic": _rounded(ece(stairs.apply(given[test]), hits[test])),
         }
     return told
+
+
+def _tag(tag: str) -> Callable[[Item], str]:
+    return lambda item: item.tags[tag]
 
 
 def _name(item: Item) -> str:

@@ -23,6 +23,8 @@ from regiontext.marks.view import View
 
 __all__ = ["answer_closed", "answer_open", "evaluate", "main"]
 
+Pictures = Sequence[Image.Image]
+
 # Far from every training seed.
 HELD_OUT_SEED = 990_001
 
@@ -41,11 +43,11 @@ def evaluate(
     view = View.from_dict(about["view"])
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(folder)
-    opened: list[tuple[Image.Image, Turn]] = []
-    closed: list[tuple[Image.Image, Turn]] = []
+    opened: list[tuple[Pictures, Turn]] = []
+    closed: list[tuple[Pictures, Turn]] = []
     for example in islice(examples(seed, view, training=False), n):
         for turn in example.turns:
-            (closed if turn.options else opened).append((example.images[0], turn))
+            (closed if turn.options else opened).append((example.images, turn))
     right: dict[str, list[float]] = defaultdict(list)
     for start in range(0, len(opened), batch):
         part = opened[start : start + batch]
@@ -55,15 +57,15 @@ def evaluate(
                 pairs = zip(turn.answer.split(), said.split(), strict=False)
                 hits = sum(a == b for a, b in pairs)
                 right[turn.kind + "/words"].append(hits / len(turn.answer.split()))
-    for image, turn in closed:
-        right[_key(turn)].append(answer_closed(model, processor, image, turn) == turn.answer)
+    for images, turn in closed:
+        right[_key(turn)].append(answer_closed(model, processor, images, turn) == turn.answer)
     return {key: sum(values) / len(values) for key, values in sorted(right.items())}
 
 
 @torch.inference_mode()
-def answer_open(model: Any, processor: Any, asked: Sequence[tuple[Image.Image, Turn]]) -> list[str]:
-    """Return the greedy answers to (picture, turn) pairs, as one batch."""
-    chats = [_chat(image, turn.prompt) for image, turn in asked]
+def answer_open(model: Any, processor: Any, asked: Sequence[tuple[Pictures, Turn]]) -> list[str]:
+    """Return the greedy answers to (pictures, turn) pairs, as one batch."""
+    chats = [_chat(images, turn.prompt) for images, turn in asked]
     inputs = processor.apply_chat_template(
         chats,
         add_generation_prompt=True,
@@ -78,10 +80,10 @@ def answer_open(model: Any, processor: Any, asked: Sequence[tuple[Image.Image, T
 
 
 @torch.inference_mode()
-def answer_closed(model: Any, processor: Any, image: Image.Image, turn: Turn) -> str:
+def answer_closed(model: Any, processor: Any, images: Pictures, turn: Turn) -> str:
     """Return the option with the highest likelihood, its end token included."""
     inputs = processor.apply_chat_template(
-        _chat(image, turn.prompt),
+        _chat(images, turn.prompt),
         add_generation_prompt=True,
         tokenize=True,
         return_dict=True,
@@ -108,9 +110,9 @@ def answer_closed(model: Any, processor: Any, image: Image.Image, turn: Turn) ->
     return turn.options[int((likely * learnt).sum(1).argmax())]
 
 
-def _chat(image: Image.Image, text: str) -> list[dict[str, Any]]:
-    content = [{"type": "image", "image": image}, {"type": "text", "text": text}]
-    return [{"role": "user", "content": content}]
+def _chat(images: Pictures, text: str) -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = [{"type": "image", "image": image} for image in images]
+    return [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
 
 
 def _key(turn: Turn) -> str:

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,12 @@ class _Learner:
 
     def __init__(self, settings: Settings, *, compile: bool) -> None:
         self.settings = settings
-        self.shape = Shape()
+        self.shape = shape = Shape()
+        if settings.width:
+            width = settings.width
+            self.shape = replace(
+                shape, vision_width=width, text_width=width, text_hidden=width * 8 // 3
+            )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(settings.seed)
         self.tokenizer, self.model = _model(settings, self.shape)

@@ -20,7 +20,8 @@ class Settings:
     scope, evidence: of the view that is trained, otherwise the bundled one. vary: show a crop's model wider views, too.
     tower_share: the part of the run in which the vision tower learns alone. pairs, tower_pairs: the share of pictures
     with two marks. reuse, tower_reuse: how often each picture is used. pool: how many are kept to draw from.
-    text_tokens: room for questions and answers about one picture.
+    text_tokens: room for questions and answers about one picture. width: of a smaller or larger model, for comparisons;
+    0 is the bundled one's.
     """
 
     steps: int = 0
@@ -45,6 +46,7 @@ class Settings:
     pool: int = 30000
     vocabulary: int = 1024
     workers: int = 1
+    width: int = 0
 
     @property
     def view(self) -> View:

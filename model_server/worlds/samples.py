@@ -113,7 +113,13 @@ def examples(
             shown = marked(rng, picture, about, own, training=training)
             if len(targets) == 1:
                 turns = single_turns(
-                    rng, scene.objects, targets[0], shown, single, training=training
+                    rng,
+                    scene.objects,
+                    targets[0],
+                    shown,
+                    single,
+                    training=training,
+                    whole=own.scope != "crop",
                 )
             else:
                 turns = pair_turns(

@@ -42,8 +42,12 @@ def single_turns(
     kinds: Sequence[str],
     *,
     training: bool,
+    whole: bool = False,
 ) -> tuple[Turn, ...]:
-    """Ask about the one marked object, `objects[target]`; in training in varied wordings and not about everything."""
+    """Ask about the one marked object, `objects[target]`; in training in varied wordings and not about everything.
+
+    `whole`: the whole picture is shown, so that the object's size can be seen.
+    """
     plain = not training
     words = objects[target].words
     asked: list[asking.Asked] = []
@@ -57,7 +61,8 @@ def single_turns(
         if "yesno" in kinds and (plain or rng.random() < 0.4):
             others = [getattr(thing, attribute) for thing in objects]
             asked.append(asking.yes_no(rng, words, attribute, others=others, plain=plain))
-    return tuple(_turn(rng, each, shown, bare=0.15 if training else 0.0) for each in asked)
+    bare = (0.3 if whole else 0.15) if training else 0.0
+    return tuple(_turn(rng, each, shown, bare=bare, sized=whole) for each in asked)
 
 
 def pair_turns(
@@ -107,11 +112,19 @@ def pair_turns(
 
 
 def _turn(
-    rng: np.random.Generator, asked: asking.Asked, shown: Rendered, *, bare: float = 0.0
+    rng: np.random.Generator,
+    asked: asking.Asked,
+    shown: Rendered,
+    *,
+    bare: float = 0.0,
+    sized: bool = False,
 ) -> Turn:
-    """The turn; a question about colour, material or shape goes with probability `bare` without the evidence."""
-    # Only the size needs the evidence; without it now and then, its absence is nothing strange.
-    if asked.attribute not in ("", "size") and rng.random() < bare:
+    """The turn; with probability `bare` without the evidence, where the picture answers the question by itself.
+
+    `sized`: the picture tells how large the object is.
+    """
+    needed = asked.attribute == "size" or asked.kind == "caption"
+    if rng.random() < bare and (sized or not needed):
         shown = replace(shown, evidence="")
     text = prompt(asked.question, shown)
     return Turn(text, asked.answer, asked.question.options, asked.kind, asked.attribute)

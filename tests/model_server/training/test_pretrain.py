@@ -265,12 +265,12 @@ def test_a_run_writes_a_model_folder_that_answers(run):
     processor = AutoProcessor.from_pretrained(out)
     example = next(examples(1, bundled_view(), training=False))
     closed = next(turn for turn in example.turns if turn.options)
-    opened = [(example.images[0], turn) for turn in example.turns if not turn.options]
+    opened = [(example.images, turn) for turn in example.turns if not turn.options]
     write_card(out, {"caption": 0.5, "relation": 0.25}, n=7, seed=9)
     about = json.loads((out / "regiontext.json").read_text())
     assert about["card"]["evaluation"]["right"] == {"caption": 0.5, "relation": 0.25}
     assert "| full caption, every word right | 0.500 |" in (out / "README.md").read_text()
-    assert answer_closed(model, processor, example.images[0], closed) in closed.options
+    assert answer_closed(model, processor, example.images, closed) in closed.options
     assert len(answer_open(model, processor, opened)) == len(opened)
 
 
@@ -295,4 +295,4 @@ def test_the_bundled_model_scores_options_it_has_never_seen():
     turn = example.turns[0]
     options = ("marble", "brand new", turn.answer)
     asked = replace(turn, options=options)
-    assert answer_closed(model, processor, example.images[0], asked) == turn.answer
+    assert answer_closed(model, processor, example.images, asked) == turn.answer

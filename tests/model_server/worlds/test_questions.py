@@ -37,7 +37,12 @@ def test_answers_are_among_the_options_and_agree_with_the_object():
             elif turn.kind == "yesno":
                 told = f" {things[0].words[turn.attribute]}" in f" {turn.prompt.lower()}"
                 assert turn.answer == ("yes" if told else "no")
-            if turn.attribute == "size":
+
+
+def test_a_size_that_cannot_be_seen_is_told():
+    for example in _examples(40, vary=False):
+        for turn in example.turns:
+            if turn.attribute == "size" or turn.kind == "caption":
                 assert " % of the image" in turn.prompt
 
 

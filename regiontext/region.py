@@ -92,7 +92,9 @@ class Region:
             if not np.isfinite(ring).all():
                 raise RegionError(self.id, "a polygon has a coordinate that is not a finite number")
         object.__setattr__(self, "polygons", rings)
-        if self.raster is None and (rows := count_crossings(rings, self.size)) > MAX_CROSSINGS:
+        # No edge crosses more rows than the image has: few edges need no counting.
+        many = self.raster is None and sum(map(len, rings)) * height > MAX_CROSSINGS
+        if many and (rows := count_crossings(rings, self.size)) > MAX_CROSSINGS:
             raise RegionError(
                 self.id,
                 f"its outline crosses {rows} pixel rows, more than {MAX_CROSSINGS}; simplify it",

@@ -1,20 +1,21 @@
-"""The model card of the bundled model: README.md and the card in regiontext.json, from measured figures.
+"""The model card of the bundled model: `python -m model_server.training.card FOLDER FIGURES`.
 
-Knows nothing of how the figures were measured.
+README.md and the card in regiontext.json are written from the figures that RegionBench measured
+(`python -m benchmarks.regionbench --json FIGURES`). Knows nothing of how they were measured.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_card"]
+__all__ = ["main", "write_card"]
 
-_ROWS = (
+_ASKED = (
     ("caption", "full caption, every word right"),
-    ("caption/words", "full caption, words right in place"),
     ("attribute/size", "size, free text"),
     ("attribute/colour", "colour, free text"),
     ("attribute/material", "material, free text"),
@@ -23,28 +24,33 @@ _ROWS = (
     ("choice/colour", "colour, choices"),
     ("choice/material", "material, choices"),
     ("choice/shape", "shape, choices"),
-    ("relation", "relation of two regions, choices"),
+    ("yesno/size", "size, yes or no"),
+    ("yesno/colour", "colour, yes or no"),
+    ("yesno/material", "material, yes or no"),
+    ("yesno/shape", "shape, yes or no"),
+    ("relation", "how two regions lie, choices"),
+    ("same", "what two regions share, which is larger: choices, yes or no"),
     ("sentence", "relation sentence, every word right"),
-    ("sentence/words", "relation sentence, words right in place"),
 )
 
 
-def write_card(folder: Path, figures: Mapping[str, float], *, n: int, seed: int) -> None:
-    """Write the figures (shares of right answers) into regiontext.json and README.md of a model folder."""
+def write_card(folder: Path, told: Mapping[str, Any]) -> None:
+    """Write RegionBench's figures into regiontext.json and README.md of a model folder."""
     path = folder / "regiontext.json"
     about = json.loads(path.read_text(encoding="utf-8"))
-    rounded = {key: round(value, 3) for key, value in figures.items()}
-    about["card"]["evaluation"] = {"views": n, "seed": seed, "right": rounded}
+    about["card"]["evaluation"] = {
+        "regions": told["run"]["regions"],
+        "seed": told["run"]["seed"],
+        "claims": dict(told["claims"]),
+        "right": {name: share["right"] for name, share in told["asked"].items()},
+    }
     path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_readme(about, rounded, n, seed), encoding="utf-8")
+    (folder / "README.md").write_text(_readme(about, told), encoding="utf-8")
 
 
-def _readme(about: Mapping[str, Any], figures: Mapping[str, float], n: int, seed: int) -> str:
+def _readme(about: Mapping[str, Any], told: Mapping[str, Any]) -> str:
     card = about["card"]
-    training = card["training"]
     held_back = ", ".join(f"{name} `{word}`" for name, word in card["held_back"].items())
-    notes = f" {training['notes']}" if training.get("notes") else ""
-    rows = "\n".join(f"| {label} | {figures[key]:.3f} |" for key, label in _ROWS if key in figures)
     return f"""# {about["name"]}
 
 A region captioner of {card["parameters"] / 1e6:.1f} million parameters that runs on one CPU core: it is shown a crop
@@ -56,35 +62,40 @@ world of `model_server.worlds`; for photographs serve a larger model (see docs).
   three of its layers, a Llama decoder, byte-level BPE that can spell any word. bfloat16 weights.
 * **Input**: the view in `regiontext.json`: {_view(about["view"])}. The processor scales the picture to fit a square and
   pads it; nothing is cropped away.
-* **Training**: from scratch on pictures painted by `model_server.worlds` (version {about["world"]["version"]}, seed
-  {about["world"]["seed"]}), with every kind of mark in random styles, on 2 CPU cores that were shared with other work:
-  {training["minutes"]:g} minutes, {training["steps"]} steps. No other data.{notes}
+* **Training**: {_training(about)}
 * **Held back**: {held_back}. Neither their pixels nor their words were ever trained on, so teaching them by
   corrections is a fair test.
-
-    python -m model_server.training.pretrain --out DIR --minutes {training["minutes"]:g} --seed {training["seed"]}
-    python -m model_server.training.evaluate --model DIR --n {n} --card
 
 How far a run gets in its minutes depends on the machine; a second run does not give the same weights.
 
 ## Figures
 
-Share of right answers on {n} rendered views of scenes from a held-out seed ({seed}), in the default wording, with the
-view's own mark. Free text is greedy and must match exactly; choices are scored by likelihood among all words of the
-attribute, relations among a few predicates and "no relation".
+RegionBench, {told["run"]["regions"]} regions of held-out scenes (seed {told["run"]["seed"]}), default wording, every
+kind of mark in turn, asked over HTTP. Free text is greedy and must match exactly; choices are scored by likelihood.
 
-| asked | right |
-| --- | --- |
-{rows}
+    python -m benchmarks.regionbench --model DIR --regions {told["run"]["regions"]} --json FIGURES
+    python -m model_server.training.card DIR FIGURES
 
+| asked | right | n |
+| --- | --- | --- |
+{_table(_asked(told))}
+
+| captions by | | right | n |
+| --- | --- | --- | --- |
+{_table(_slices(told))}
+
+| control, whole picture, no evidence | caption right | fits the marked object better than the other | n |
+| --- | --- | --- | --- |
+{_table(_controls(told))}
+{_unseen(told)}
 ## Limits
 
 * Photographs, drawings and anything else outside the generated world: the answers mean nothing.
 * Size and spatial relations are read from the evidence line of the prompt, not from the pixels; without it they are
   guesses.
-* At most two marked regions. In a picture of two, the relation sentence gets the relation right but rarely names both
-  objects right: take the captions of the regions instead.
-* An overlay that covers the object (`mask`, `patch`) changes its colour, and the answer with it.
+* At most two marked regions. In a picture of two, small objects are a few pixels: take the captions of the regions
+  instead of the relation sentence.
+* An overlay that covers the object (`mask`, `patch`) tints it; its colour is told less surely.
 
 ## Use without regiontext
 
@@ -99,9 +110,71 @@ attribute, relations among a few predicates and "no relation".
 """
 
 
+def _training(about: Mapping[str, Any]) -> str:
+    training, world = about["card"]["training"], about["world"]
+    begun = (
+        f"from the weights of `{training['start']}`" if training.get("start") else "from scratch"
+    )
+    notes = f" {training['notes']}" if training.get("notes") else ""
+    return (
+        f"{begun} on pictures painted by `model_server.worlds` (version {world['version']}, seed\n"
+        f"  {world['seed']}), with ten kinds of mark in random styles: {training['minutes']:g} minutes, "
+        f"{training['steps']} steps. No other data.{notes}"
+    )
+
+
+def _asked(told: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    for key, label in _ASKED:
+        if key in told["asked"]:
+            yield label, told["asked"][key]["right"], told["asked"][key]["n"]
+
+
+def _slices(told: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    for tag, shares in told["slices"].items():
+        for name, share in shares.items():
+            yield tag, name, share["right"], share["n"]
+
+
+def _controls(told: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    for name in ("marked", "removed", "moved"):
+        if name in told["controls"]:
+            share = told["controls"][name]
+            yield f"mark {name}", share["right"], share["follows"], share["n"]
+
+
+def _unseen(told: Mapping[str, Any]) -> str:
+    found = told["controls"].get("unseen_kind")
+    if found is None:
+        return ""
+    return (
+        f"\nMarked with a number, a kind never trained on, {found['right']:.3f} of {found['n']} captions are right; "
+        f"marked in trained kinds, {found['seen']:.3f}.\n"
+    )
+
+
+def _table(rows: Iterator[tuple[object, ...]]) -> str:
+    cells = ((f"{c:.3f}" if isinstance(c, float) else str(c) for c in row) for row in rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
 def _view(view: Mapping[str, Any]) -> str:
     evidence = "with" if view["evidence"] else "without"
     return (
         f"a {view['scope']} with a {view['kind']} mark, {view['context']:g} of the region's side of context each way, "
         f"at most {view['max_side']} px, {evidence} the evidence line"
     )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m model_server.training.card", description=__doc__
+    )
+    parser.add_argument("folder", type=Path, help="model folder")
+    parser.add_argument("figures", type=Path, help="JSON that RegionBench wrote")
+    options = parser.parse_args(argv)
+    write_card(options.folder, json.loads(options.figures.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()

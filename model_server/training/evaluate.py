@@ -1,6 +1,7 @@
 """How well a model answers about scenes that it was not trained on: `python -m model_server.training.evaluate`.
 
-Answers are greedy and must match exactly; closed questions are answered by the option with the highest likelihood.
+The quick look between training runs, without a server; `model_server.regionbench` is the benchmark. Answers are greedy
+and must match exactly; closed questions are answered by the option with the highest likelihood.
 Prints a table and, as its last line, one JSON object. Knows nothing of training.
 """
 
@@ -17,7 +18,6 @@ from typing import Any
 import torch
 from PIL import Image
 
-from model_server.training.card import write_card
 from model_server.worlds.samples import Turn, examples
 from regiontext.marks.view import View
 
@@ -128,17 +128,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--n", type=int, default=300, help="rendered views to ask about")
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument(
-        "--card", action="store_true", help="write the figures into the model's card"
-    )
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     figures = evaluate(options.model, n=options.n, seed=options.seed)
     for key, value in figures.items():
         print(f"{key:24} {value:.3f}")
     rounded = {key: round(value, 3) for key, value in figures.items()}
-    if options.card:
-        write_card(options.model, figures, n=options.n, seed=options.seed)
     print(json.dumps(rounded))
 
 

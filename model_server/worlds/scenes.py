@@ -39,7 +39,7 @@ COMBINATIONS: tuple[str, ...] = ("trained", "withheld", "all")
 # tell which object is meant.
 _ECHO = 0.3
 
-_SIDES = (224, 640)
+_SIDES = (224, 512)
 _ASPECT = {"arrow": 1.25, "bolt": 0.8, "diamond": 0.85}
 
 
@@ -106,7 +106,7 @@ def sample_scene(
 ) -> Scene:
     """Return a random scene.
 
-    `size` (W, H) px, by default two sides in 224..640; `objects` is how many to try to place, by default 3-7;
+    `size` (W, H) px, by default two sides in 224..512; `objects` is how many to try to place, by default 3-7;
     `held_back` lets the held-back words occur; `must_have` fixes attributes of one object, held-back words included,
     as in {"material": "marble"}; `combinations` is one of `COMBINATIONS`.
     Raises ValueError for an attribute or word that the world does not know, or an unknown `combinations`.

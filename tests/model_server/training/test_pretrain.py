@@ -15,7 +15,6 @@ torch = pytest.importorskip("torch")
 from model_server.architectures import tokenizer as tokens  # noqa: E402
 from model_server.architectures.tiny import Shape, build_model, build_processor  # noqa: E402
 from model_server.training import export, pretrain, settings  # noqa: E402
-from model_server.training.card import write_card  # noqa: E402
 from model_server.training.evaluate import answer_closed, answer_open, evaluate  # noqa: E402
 from model_server.training.objective import (  # noqa: E402
     DenseHeads,
@@ -266,10 +265,6 @@ def test_a_run_writes_a_model_folder_that_answers(run):
     example = next(examples(1, bundled_view(), training=False))
     closed = next(turn for turn in example.turns if turn.options)
     opened = [(example.images, turn) for turn in example.turns if not turn.options]
-    write_card(out, {"caption": 0.5, "relation": 0.25}, n=7, seed=9)
-    about = json.loads((out / "regiontext.json").read_text())
-    assert about["card"]["evaluation"]["right"] == {"caption": 0.5, "relation": 0.25}
-    assert "| full caption, every word right | 0.500 |" in (out / "README.md").read_text()
     assert answer_closed(model, processor, example.images, closed) in closed.options
     assert len(answer_open(model, processor, opened)) == len(opened)
 

@@ -1,0 +1,71 @@
+"""The model card says what was measured, and leaves out what was not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from model_server.training.card import main, write_card
+
+ABOUT = {
+    "name": "tiny",
+    "view": {
+        "scope": "crop",
+        "kind": "rectangle",
+        "context": 0.3,
+        "max_side": 224,
+        "evidence": True,
+    },
+    "world": {"version": 2, "seed": 7},
+    "card": {
+        "parameters": 4_900_000,
+        "training": {"start": "older", "minutes": 10.0, "steps": 42, "notes": "Stopped once."},
+        "held_back": {"colour": "teal"},
+    },
+}
+TOLD = {
+    "run": {"regions": 30, "seed": 1},
+    "claims": {"caption_exact": 0.5},
+    "asked": {"caption": {"right": 0.5, "n": 30}, "choice/shape": {"right": 0.25, "n": 30}},
+    "slices": {"mark": {"arrow": {"right": 0.75, "n": 4}}},
+    "controls": {
+        "moved": {"right": 0.1, "follows": 0.8, "n": 10},
+        "unseen_kind": {"right": 0.4, "seen": 0.5, "ratio": 0.8, "n": 10},
+    },
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "regiontext.json").write_text(json.dumps(ABOUT))
+    return tmp_path
+
+
+def test_figures_reach_both_files(folder, tmp_path):
+    figures = tmp_path / "figures.json"
+    figures.write_text(json.dumps(TOLD))
+    main([str(folder), str(figures)])
+    readme = (folder / "README.md").read_text()
+    for line in (
+        "| full caption, every word right | 0.500 | 30 |",
+        "| shape, choices | 0.250 | 30 |",
+        "| mark | arrow | 0.750 | 4 |",
+        "| mark moved | 0.100 | 0.800 | 10 |",
+        "0.400 of 10 captions are right",
+        "colour `teal`",
+    ):
+        assert line in readme
+    assert "from the weights of `older`" in readme and "Stopped once." in readme
+    assert "mark removed" not in readme and "size, choices" not in readme
+    about = json.loads((folder / "regiontext.json").read_text())
+    assert about["card"]["evaluation"]["claims"] == {"caption_exact": 0.5}
+    assert about["card"]["evaluation"]["right"]["choice/shape"] == 0.25
+
+
+def test_a_model_trained_from_scratch_says_so(folder):
+    about = ABOUT | {"card": ABOUT["card"] | {"training": {"minutes": 1, "steps": 2}}}
+    (folder / "regiontext.json").write_text(json.dumps(about))
+    write_card(folder, TOLD | {"controls": {}})
+    readme = (folder / "README.md").read_text()
+    assert "from scratch" in readme and "Marked with a number" not in readme

@@ -64,9 +64,10 @@ class StubModel:
 
     def transport(self) -> httpx.AsyncBaseTransport:
         """The wire to it, inside the process of the test."""
-        return _Switch(self, httpx.ASGITransport(app=self._app()))
+        return _Switch(self, httpx.ASGITransport(app=self.app()))
 
-    def _app(self) -> FastAPI:
+    def app(self) -> FastAPI:
+        """The server itself."""
         app = FastAPI()
 
         @app.get("/v1/models")

@@ -1,0 +1,192 @@
+"""The backend's own time per interactive call: ten annotators drawing, a model that answers at once.
+
+    python -m benchmarks.backend [--quick]
+
+The backend is the real one, a process of its own; a second process stands in for Label Studio's images and the model
+server, and answers at once, so that what a call takes is what the backend adds: everything but the model, with both
+HTTP ways. Ten annotators draw a region every two seconds for a minute, on images of 1280 x 960. Each opens a new task
+every five drawings: the first call on an image has to fetch and decode it (`first`), the others do not (`cached`).
+Each call asks the two questions of the template `attributes`. Times are the client's, in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.resources import files
+from typing import Any
+
+import httpx
+import numpy as np
+
+from benchmarks.neighbours import SIZE
+from benchmarks.report import Claim, report
+from tests.label_studio_server import free_port
+
+ANNOTATORS = 10
+EVERY_S = 2.0
+DRAWINGS_PER_IMAGE = 5
+
+
+def main() -> None:
+    """Run it and print what a call takes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="12 seconds instead of 60")
+    seconds = 12.0 if parser.parse_args().quick else 60.0
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        near, own = free_port(), free_port()
+        near_url = f"http://127.0.0.1:{near}"
+        stack.enter_context(
+            _process(["benchmarks.neighbours", "--port", str(near)], f"{near_url}/v1/models")
+        )
+        stack.enter_context(
+            _process(
+                ["backend.cli", "serve", "--port", str(own), "--data-dir", folder],
+                f"http://127.0.0.1:{own}/ready",
+                REGIONTEXT_LABEL_STUDIO_URL=near_url,
+                REGIONTEXT_LABEL_STUDIO_API_KEY="k" * 40,
+                REGIONTEXT_MODEL_URL=f"{near_url}/v1",
+                REGIONTEXT_HOLDOUT="0",
+                REGIONTEXT_CONTROL="0",
+                REGIONTEXT_BASIC_AUTH_USER="",
+                REGIONTEXT_BASIC_AUTH_PASSWORD="",
+                REGIONTEXT_LOG_LEVEL="WARNING",
+            )
+        )
+        first, cached, unfilled = asyncio.run(_draw(f"http://127.0.0.1:{own}", folder, seconds))
+    report(
+        f"{len(first) + len(cached)} drawings by {ANNOTATORS} annotators in {seconds:.0f} s",
+        [
+            _claim("own_time_p50_cached_ms", cached, 50, 15),
+            _claim("own_time_p99_cached_ms", cached, 99, 60),
+            _claim("own_time_p50_first_ms", first, 50, 60),
+            _claim("own_time_p99_first_ms", first, 99, 200),
+            Claim("own_unfilled", unfilled, "regions", "came back without a caption", 0, True),
+        ],
+    )
+
+
+def _claim(key: str, times: list[float], percentile: float, bar: float) -> Claim:
+    value = float(np.percentile(times, percentile)) * 1000
+    return Claim(key, value, "ms", f"of {len(times)} calls", bar, True)
+
+
+@contextmanager
+def _process(module: list[str], ready: str, **environment: str) -> Iterator[None]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", *module],
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(300):
+            if process.poll() is not None:
+                raise RuntimeError(f"{module[0]} ended with status {process.returncode}")
+            try:
+                if httpx.get(ready, timeout=2).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.2)
+        else:
+            raise RuntimeError(f"{ready} did not answer 200 in a minute")
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+async def _draw(url: str, folder: str, seconds: float) -> tuple[list[float], list[float], int]:
+    """Times of first and later calls on an image, and how many regions stayed unfilled."""
+    first: list[float] = []
+    cached: list[float] = []
+    unfilled = 0
+    ends = time.monotonic() + seconds
+    xml = files("templates").joinpath("attributes.xml").read_text()
+    auth = _basic_auth(folder)
+
+    async def annotate(who: int, http: httpx.AsyncClient) -> None:
+        nonlocal unfilled
+        rng = np.random.default_rng(who)
+        await asyncio.sleep(EVERY_S * who / ANNOTATORS)
+        number = 0
+        while (started := time.monotonic()) < ends:
+            task = 1000 * (who + 1) + number // DRAWINGS_PER_IMAGE
+            began = time.perf_counter()
+            answer = await http.post("/predict", json=_body(task, number, xml, rng))
+            took = time.perf_counter() - began
+            (first if number % DRAWINGS_PER_IMAGE == 0 else cached).append(took)
+            results = answer.json()["results"][0]["result"]
+            unfilled += not any(item["type"] == "textarea" for item in results)
+            number += 1
+            await asyncio.sleep(max(0.0, started + EVERY_S - time.monotonic()))
+
+    async with httpx.AsyncClient(base_url=url, timeout=30, auth=auth) as http:
+        await asyncio.gather(*(annotate(who, http) for who in range(ANNOTATORS)))
+    return first, cached, unfilled
+
+
+def _basic_auth(folder: str) -> httpx.BasicAuth | None:
+    """What `regiontext serve` made up for its data folder."""
+    from pathlib import Path
+
+    from backend.up.settings import find_settings
+
+    settings = find_settings(Path(folder))
+    password = settings.basic_auth_password
+    return (
+        httpx.BasicAuth(settings.basic_auth_user or "", password.get_secret_value())
+        if password
+        else None
+    )
+
+
+def _body(task: int, number: int, xml: str, rng: np.random.Generator) -> dict[str, Any]:
+    x, y = rng.uniform(0, 70, 2)
+    width, height = rng.uniform(5, 28, 2)
+    shape = {
+        "id": f"region{task}-{number}",
+        "from_name": "rectangle",
+        "to_name": "image",
+        "type": "rectanglelabels",
+        "origin": "manual",
+        "original_width": SIZE[0],
+        "original_height": SIZE[1],
+        "image_rotation": 0,
+        "value": {
+            "x": float(x),
+            "y": float(y),
+            "width": float(width),
+            "height": float(height),
+            "rotation": 0,
+            "rectanglelabels": ["Object"],
+        },
+    }
+    return {
+        "tasks": [
+            {
+                "id": task,
+                "data": {"image": f"/data/upload/1/{task}.jpg"},
+                "annotations": [],
+                "predictions": [],
+                "drafts": [],
+            }
+        ],
+        "project": "1.1795236743",
+        "label_config": xml,
+        "params": {"login": None, "password": None, "context": {"result": [shape]}},
+    }
+
+
+if __name__ == "__main__":
+    main()

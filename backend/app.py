@@ -1,38 +1,28 @@
-"""Puts the backend together: settings in, a FastAPI app out. Opens and closes what lives as long as the process."""
+"""Puts the backend together: settings in, a FastAPI app out. What lives as long as the process is `running`."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from backend.assistant import Assistant
-from backend.errors import BackendError
-from backend.events import EventProcessor, EventWorker
-from backend.images import Images
-from backend.jobs.collect import process_event
-from backend.ledger import Ledger
+from backend.events import EventProcessor
 from backend.logs import request_context, set_up_logging
-from backend.metrics import Metrics, store_collector
-from backend.model_client import ModelClient
 from backend.operations import router as operations
-from backend.protocol import Backend, router
+from backend.protocol import router
+from backend.running import running_backend
 from backend.security import may_call
-from backend.serving import refresh
 from backend.settings import Settings
-from backend.store import open_store
 
 __all__ = ["create_app", "serve"]
 
 _log = logging.getLogger(__name__)
 
-_REFRESH_S = 30.0
 _DRAIN_S = 20
 # Asked every few seconds by whoever watches the process.
 _QUIET = frozenset({"/health", "/ready", "/metrics"})
@@ -57,33 +47,13 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            store = await asyncio.to_thread(open_store, chosen.database_url)
-            stack.callback(store.close)
-            key = chosen.model_api_key
-            model = await stack.enter_async_context(
-                ModelClient(
-                    chosen.model_url,
-                    key.get_secret_value() if key else None,
-                    transport=model_transport,
-                )
-            )
-            metrics = Metrics()
-            metrics.watch(store_collector(store))
-            images = await stack.enter_async_context(
-                Images(
-                    chosen,
-                    transport=image_transport,
-                    looked_up=lambda hit: metrics.cached("bytes", hit=hit),
-                )
-            )
-            assistant = Assistant(chosen, store, images, model, metrics)
-            events = EventWorker(chosen, store, processor or process_event)
-            events.start()
-            stack.push_async_callback(events.stop)
-            watching = asyncio.create_task(_watch_model(assistant))
-            stack.push_async_callback(_cancelled, watching)
-            app.state.backend = Backend(chosen, store, assistant, Ledger(chosen.pending_s), events)
+        async with running_backend(
+            chosen,
+            model_transport=model_transport,
+            image_transport=image_transport,
+            processor=processor,
+        ) as backend:
+            app.state.backend = backend
             yield
 
     app = FastAPI(title="regiontext", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -151,24 +121,3 @@ def _guard(
 def _route(path: str) -> str:
     """The path if it is a route, else one name for all others: whoever calls must not invent time series."""
     return path if path in ROUTES else "other"
-
-
-async def _watch_model(assistant: Assistant) -> None:
-    """Keep in the store what the model server announces, so that routes need not ask it."""
-    away = False
-    while True:
-        try:
-            await refresh(assistant.settings, assistant.store, assistant.model)
-            away = False
-        except BackendError as error:
-            if not away:
-                _log.warning("no model to ask: %s", error)
-            away = True
-        except Exception:
-            _log.exception("watching the model server failed; it goes on")
-        await asyncio.sleep(_REFRESH_S)
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -20,10 +20,19 @@ _ROWS = 64
 
 
 def can_branch(model: PreTrainedModel) -> bool:
-    """True if positions are plain token counts; models with 2-D or 3-D positions compute their own."""
-    return not any(
-        hasattr(module, "get_rope_index") for module in (model, getattr(model, "model", None))
+    """True if positions are plain token counts and tokens see what is before them.
+
+    Models with 2-D or 3-D positions compute their own.
+    """
+    parts = (model, getattr(model, "model", None))
+    return not _reads_both_ways(model) and not any(
+        hasattr(module, "get_rope_index") for module in parts
     )
+
+
+def _reads_both_ways(model: PreTrainedModel) -> bool:
+    # A prefix language model: its prompt is of token type 0 and sees itself whole, its answer of type 1.
+    return str(model.config.model_type) == "paligemma"
 
 
 @torch.inference_mode()
@@ -86,10 +95,11 @@ def score_whole(
         if key in {"input_ids", "attention_mask"}:
             continue
         if isinstance(value, Tensor) and value.shape == prompt_mask.shape:
-            whole[key] = torch.cat([value, value.new_zeros(ids.shape)], dim=1)
+            said = value.new_ones if _reads_both_ways(model) else value.new_zeros
+            whole[key] = torch.cat([value, said(ids.shape)], dim=1)
     whole["input_ids"] = torch.cat([inputs["input_ids"], ids], dim=1)
     whole["attention_mask"] = torch.cat([prompt_mask, own_mask], dim=1)
-    if can_branch(model):
+    if can_branch(model) or _reads_both_ways(model):
         whole["position_ids"] = (whole["attention_mask"].cumsum(dim=-1) - 1).clamp(min=0)
     logits = model(**whole, use_cache=False).logits
     first = torch.log_softmax(logits[:, length - 1].float(), dim=-1)

@@ -39,12 +39,15 @@ def encode(
 
     Returns input_ids and attention_mask int64[B, L] and whatever else the model's processor adds.
     """
-    return processor(
+    made = processor(
         text=list(texts),
         images=[list(own) for own in images] if any(images) else None,
         text_kwargs={"padding": True, "padding_side": "left"},
         return_tensors="pt",
     )
+    # Some processors take a prompt for an example to learn from.
+    made.pop("labels", None)
+    return made
 
 
 def end_tokens(model: PreTrainedModel, processor: ProcessorMixin) -> tuple[int, ...]:

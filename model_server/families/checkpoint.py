@@ -58,6 +58,12 @@ def load_checkpoint(
         )
     except Exception as error:  # whatever a foreign checkpoint or its code raises
         reason = " ".join(str(error).split())
+        if "torchvision" in reason:
+            raise ModelFolderError(
+                f"{folder.source}: its processor needs torchvision, which this server does without. Install the "
+                "torchvision that was built for your torch, or serve the model with vLLM and pass its address as "
+                "--model-url."
+            ) from error
         raise ModelFolderError(
             f"{folder.source} cannot be loaded as an image-text-to-text model: {reason}"
         ) from error

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import math
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from transformers import (
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3Processor,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
     Idefics3Processor,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    PaliGemmaConfig,
+    PaliGemmaForConditionalGeneration,
+    PaliGemmaProcessor,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
     ProcessorMixin,
+    Qwen2Config,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from model_server.architectures.tokenizer import train_tokenizer
 from model_server.batches import Job
+from model_server.errors import ModelFolderError
 from model_server.families import open_model
 from model_server.families.chat import encode, prompt_text, question_turn
 from model_server.families.overlay import OverlayModel
+from model_server.families.packed import PackedModel
 from model_server.folder import find_model
 from model_server.jobs import Answer, Picture, Prompt, Sampling
 from model_server.training.finetune_batches import Batches, answer_loss
@@ -87,6 +102,18 @@ def llava(tokenizer: PreTrainedTokenizerBase) -> tuple[PreTrainedModel, Processo
     return LlavaForConditionalGeneration(config), processor
 
 
+def llava_qwen2(tokenizer: PreTrainedTokenizerBase) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """The decoder of LLaVA-OneVision and InternVL: its attention has biases."""
+    model, processor = llava(tokenizer)
+    config = model.config
+    config.text_config = Qwen2Config(**{**decoder(tokenizer), "model_type": "qwen2"})
+    model = LlavaForConditionalGeneration(config)
+    for name, weight in model.named_parameters():
+        if name.endswith("_proj.bias"):
+            torch.nn.init.normal_(weight, std=0.3, generator=torch.Generator().manual_seed(1))
+    return model, processor
+
+
 def idefics3(tokenizer: PreTrainedTokenizerBase) -> tuple[PreTrainedModel, ProcessorMixin]:
     """Cuts images into a varying number of tiles, so that rows of a batch differ in pixels too."""
     tokenizer.add_special_tokens(
@@ -112,7 +139,60 @@ def idefics3(tokenizer: PreTrainedTokenizerBase) -> tuple[PreTrainedModel, Proce
     return Idefics3ForConditionalGeneration(config), processor
 
 
-@pytest.fixture(scope="module", params=[llava, idefics3], ids=lambda build: build.__name__)
+def gemma_decoder(tokenizer: PreTrainedTokenizerBase, model_type: str) -> dict[str, object]:
+    return {**decoder(tokenizer), "model_type": model_type, "head_dim": 8}
+
+
+def siglip(**sizes: int) -> dict[str, object]:
+    return {"model_type": "siglip_vision_model", "projection_dim": 32, **TOWER, **sizes}
+
+
+def paligemma(tokenizer: PreTrainedTokenizerBase) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """Reads its prompt in both directions, and only its answer forwards."""
+    images = SiglipImageProcessorPil(size={"height": 56, "width": 56})
+    images.image_seq_length = 16
+    processor = PaliGemmaProcessor(images, tokenizer, chat_template=TEMPLATE)
+    config = PaliGemmaConfig(
+        vision_config=siglip(),
+        text_config=gemma_decoder(tokenizer, "gemma"),
+        image_token_index=processor.image_token_id,
+        projection_dim=32,
+        hidden_size=32,
+    )
+    return PaliGemmaForConditionalGeneration(config), processor
+
+
+def gemma3(tokenizer: PreTrainedTokenizerBase) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """Layers with a sliding window between those without, and image tokens that see each other."""
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend_tokenizer,
+        pad_token=tokenizer.pad_token,
+        bos_token=tokenizer.bos_token,
+        eos_token=tokenizer.eos_token,
+        extra_special_tokens={
+            "image_token": "<soft>",
+            "boi_token": "<image>",
+            "eoi_token": "</image>",
+        },
+    )
+    images = Gemma3ImageProcessorPil(size={"height": 56, "width": 56})
+    processor = Gemma3Processor(images, tokenizer, chat_template=TEMPLATE, image_seq_length=4)
+    config = Gemma3Config(
+        vision_config=siglip(),
+        text_config={**gemma_decoder(tokenizer, "gemma3_text"), "sliding_window": 16},
+        mm_tokens_per_image=4,
+        image_token_index=tokenizer.convert_tokens_to_ids("<soft>"),
+        boi_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        eoi_token_index=tokenizer.convert_tokens_to_ids("</image>"),
+    )
+    return Gemma3ForConditionalGeneration(config), processor
+
+
+@pytest.fixture(
+    scope="module",
+    params=[llava, llava_qwen2, idefics3, paligemma, gemma3],
+    ids=lambda build: build.__name__,
+)
 def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> OverlayModel:
@@ -127,7 +207,10 @@ def served(
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    return open_model(find_model(folder), device="cpu", threads=1)
+    model = open_model(find_model(folder), device="cpu", threads=1)
+    packs = request.param in (llava, llava_qwen2, idefics3)
+    assert type(model) is (PackedModel if packs else OverlayModel)
+    return model
 
 
 def ask(model: OverlayModel, *prompts: Prompt) -> list[Answer]:
@@ -164,13 +247,18 @@ def test_options_are_scored_as_by_brute_force(served: OverlayModel) -> None:
     processor, sums = served._processor, []
     before = prompt_text(processor, asked.messages)
     images = [one.load() for one in asked.images]
-    start = encode(processor, [before], [images])["input_ids"].shape[1]
     for option in OPTIONS:
-        inputs = encode(processor, [f"{before} {option}<|end|>"], [images])
+        inputs = encode(processor, [before], [images])
+        start = inputs["input_ids"].shape[1]
+        own = processor.tokenizer(f" {option}<|end|>", add_special_tokens=False)["input_ids"]
+        ids = torch.cat([inputs.pop("input_ids"), torch.tensor([own])], dim=1)
+        for key, value in inputs.items():
+            if value.shape == (1, start):  # PaliGemma's answers are of another type
+                said = key == "attention_mask" or served._model.config.model_type == "paligemma"
+                inputs[key] = torch.cat([value, torch.full((1, len(own)), int(said))], dim=1)
         with torch.inference_mode():
-            logprobs = torch.log_softmax(served._model(**inputs).logits[0], dim=-1)
-        ids = inputs["input_ids"][0]
-        sums.append(sum(float(logprobs[i - 1, ids[i]]) for i in range(start, len(ids))))
+            logprobs = torch.log_softmax(served._model(ids, **inputs).logits[0], dim=-1)
+        sums.append(sum(float(logprobs[i - 1, ids[0, i]]) for i in range(start, ids.shape[1])))
     total = math.log(sum(math.exp(value) for value in sums))
     (answer,) = ask(served, asked)
     assert answer.options == pytest.approx(
@@ -190,6 +278,8 @@ def test_several_images(served: OverlayModel) -> None:
 
 def test_training_reads_the_same_prompt(served: OverlayModel) -> None:
     """Teacher-forced loss on the answer is minus its score as an option."""
+    if served._model.config.model_type == "paligemma":
+        pytest.skip("fine-tuning reads answers forwards and prompts too; PaliGemma's go both ways")
     (asked,) = prompts(("a small red star",))[:1]
     (answer,) = ask(served, asked)
     item = Item(tuple(one.load() for one in asked.images), TEXTS[0], "a small red star")
@@ -200,3 +290,28 @@ def test_training_reads_the_same_prompt(served: OverlayModel) -> None:
             loss = answer_loss(served._model(**inputs).logits, labels)
         mean = -sum(token.logprob for token in answer.tokens) / len(answer.tokens)
         assert float(loss) == pytest.approx(mean, rel=2e-3)
+
+
+VIDEO = {
+    "Qwen2_5_VL": "Qwen2VLImageProcessor",
+    "Qwen3VL": "Qwen2VLImageProcessor",
+    "InternVL": "GotOcr2ImageProcessor",
+    "SmolVLM": "SmolVLMImageProcessor",
+    "LlavaOnevision": "LlavaOnevisionImageProcessor",
+}
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("torchvision") is not None, reason="torchvision is installed here"
+)
+@pytest.mark.parametrize("family", VIDEO)
+def test_processors_that_need_torchvision_say_so(tmp_path: Path, family: str) -> None:
+    """They bring a video processor, which transformers writes with torchvision only."""
+    train_tokenizer(TEXTS, vocabulary=384, words=WORDS).save_pretrained(tmp_path)
+    getattr(transformers, f"{family}Config")().save_pretrained(tmp_path)
+    facts = {"processor_class": f"{family}Processor"}
+    images = {**facts, "image_processor_type": VIDEO[family]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
+    (tmp_path / "video_preprocessor_config.json").write_text(json.dumps(facts))
+    with pytest.raises(ModelFolderError, match=r"needs torchvision.*vLLM"):
+        open_model(find_model(tmp_path), device="cpu")

@@ -68,20 +68,17 @@ def _positions(entries: Sequence[Mapping[str, Any]]) -> Points:
 
 
 def _previous(vertices: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
-    before = [vertex.get("prevPointId") for vertex in vertices]
-    # Without any joint of their own, the vertices are joined in order.
-    if not any(before):
-        return np.arange(-1, len(vertices) - 1)
     places = {
         vertex["id"]: index
         for index, vertex in enumerate(vertices)
         if isinstance(vertex.get("id"), str)
     }
-    found = [
-        places.get(id, -1) if isinstance(id, str) and places.get(id) != index else -1
-        for index, id in enumerate(before)
-    ]
-    return np.array(found, dtype=np.int64)
+    named = [vertex.get("prevPointId") for vertex in vertices]
+    before = [places.get(id, -1) if isinstance(id, str) else -1 for id in named]
+    found = np.array(before, dtype=np.int64)
+    found[found == np.arange(len(found))] = -1
+    # Without any joint of their own, the vertices are joined in order.
+    return found if (found >= 0).any() else np.arange(-1, len(found) - 1)
 
 
 def _handles(vertices: Sequence[Mapping[str, Any]], key: str, size: tuple[int, int]) -> Points:

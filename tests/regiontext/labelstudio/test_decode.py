@@ -202,6 +202,11 @@ def test_vector_with_one_handle_and_with_branches():
 def test_vector_without_joints_is_joined_in_order_and_alone_a_dot():
     plain = [{"x": 10, "y": 50}, {"x": 90, "y": 50}]
     assert decode_region(shape("vector", {"vertices": plain})).mask[50, 100]
+    lost = [
+        vertex | {"id": "a", "prevPointId": name}
+        for vertex, name in zip(plain, (5, "b"), strict=True)
+    ]
+    assert decode_region(shape("vector", {"vertices": lost})).mask[50, 100]
     dot = decode_region(shape("vector", {"vertices": plain[:1]}))
     assert dot.mask[50, 20] and dot.area < 20
 

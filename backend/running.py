@@ -105,7 +105,8 @@ class BackendThread:
     @property
     def failed(self) -> bool:
         """Whether it could not be opened, or has ended; another one may do better."""
-        return not self._thread.is_alive()
+        opened = self._opened
+        return not self._thread.is_alive() or (opened.done() and opened.exception() is not None)
 
     def backend(self, timeout: float | None = None) -> Backend:
         """The backend, once it is open. What it holds belongs to the loop, except the store.

@@ -72,9 +72,9 @@ def training_view(rng: np.random.Generator, view: View, *, vary: bool = True) ->
     shown = replace(view, kind=kind)
     if vary and view.scope == "crop":
         fate = rng.random()
-        if fate < 0.2:
+        if fate < 0.4:
             return replace(shown, scope="whole")
-        if fate < 0.35:
+        if fate < 0.5:
             return replace(shown, context=float(rng.uniform(view.context, 2.5)))
     return shown
 

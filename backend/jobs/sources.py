@@ -11,7 +11,9 @@ from typing import Any
 
 from regiontext.labelstudio.results import read_results
 
-__all__ = ["is_our_version", "outdated", "source_of"]
+__all__ = ["LONGEST_ID", "has_version", "is_our_version", "outdated", "source_of", "unstorable"]
+
+LONGEST_ID = 128
 
 _OURS = re.compile(r".+@.+\+r[0-9a-f]{7}\+q[0-9a-f]{7}", re.DOTALL)
 
@@ -19,6 +21,25 @@ _OURS = re.compile(r".+@.+\+r[0-9a-f]{7}\+q[0-9a-f]{7}", re.DOTALL)
 def is_our_version(model_version: object) -> bool:
     """Whether a model version is written as ours are (see `backend.versions`)."""
     return isinstance(model_version, str) and _OURS.fullmatch(model_version) is not None
+
+
+def has_version(predictions: Iterable[Mapping[str, Any]], version: str) -> bool:
+    """Whether one of the predictions is of this model version."""
+    return any(prediction.get("model_version") == version for prediction in predictions)
+
+
+def unstorable(results: Iterable[Mapping[str, Any]]) -> str | None:
+    """Why suggestions for these results cannot be kept, in one line: an id that databases do not take; None if all do.
+
+    Ids of imported regions are whatever somebody wrote into a file.
+    """
+    for result in results:
+        id = str(result.get("id") or "")
+        if len(id) > LONGEST_ID:
+            return f"the id of region {id[:40]}… has {len(id)} characters, more than {LONGEST_ID}: shorten it"
+        if "\x00" in id:
+            return f"the id of region {id[:40]!r} holds a NUL character: remove it"
+    return None
 
 
 def source_of(

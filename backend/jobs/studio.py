@@ -7,6 +7,7 @@ attempt was kept. Knows no regions, no model and no store.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -86,6 +87,39 @@ class Studio:
         async for task in self._pages(project, page_size=page_size, fields="all"):
             yield task
 
+    async def tasks_after(
+        self, project: int, task: int, *, limit: int = _PAGE
+    ) -> list[dict[str, Any]]:
+        """The tasks with the next higher numbers, with everything in them; none lacks when others are deleted meanwhile."""
+        above = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number"}
+        query = {
+            "filters": {"conjunction": "and", "items": [above | {"value": task}]},
+            "ordering": ["tasks:id"],
+        }
+        return await self._queried(project, query, limit)
+
+    async def tasks_among(self, project: int, ids: Collection[int]) -> list[dict[str, Any]]:
+        """Those of the tasks that the project has, with everything in them, as they are at this moment.
+
+        A few hundred at most: the numbers go into the address.
+        """
+        query = {"selectedItems": {"all": False, "included": sorted(ids)}, "ordering": ["tasks:id"]}
+        return await self._queried(project, query, len(ids))
+
+    async def _queried(
+        self, project: int, query: Mapping[str, Any], limit: int
+    ) -> list[dict[str, Any]]:
+        found = await self._get(
+            "/api/tasks",
+            project=project,
+            page=1,
+            page_size=limit,
+            fields="all",
+            resolve_uri="false",
+            query=json.dumps(query, separators=(",", ":")),
+        )
+        return list((found or {}).get("tasks") or [])
+
     async def _pages(
         self, project: int, *, page_size: int, fields: str
     ) -> AsyncIterator[dict[str, Any]]:
@@ -158,6 +192,26 @@ class Studio:
         }
         answer = await self._send("POST", "/api/predictions/", json=body)
         return int(self._json(answer)["id"])
+
+    async def import_predictions(
+        self, project: int, predictions: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Store many predictions (each with its `task`) in one call: all, or none if one of them is refused.
+
+        Label Studio counts the whole project anew at every such call, so make it few large ones. Not tried again on
+        failure.
+        """
+        path = f"/api/projects/{project}/import/predictions"
+        await self._send("POST", path, json=list(predictions))
+
+    async def views(self, project: int) -> list[dict[str, Any]]:
+        """The tabs of a project's data manager."""
+        return [v for v in await self._get("/api/dm/views/", project=project) or []]
+
+    async def create_view(self, project: int, data: Mapping[str, Any]) -> None:
+        """Add a tab to a project's data manager; `data` as Label Studio keeps it (title, columns, order of tasks)."""
+        body = {"project": project, "data": dict(data)}
+        await self._send("POST", "/api/dm/views/", json=body)
 
     async def delete_prediction(self, id: int) -> None:
         """Remove a prediction; one that is gone already is fine."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -88,6 +89,7 @@ class FakeLabelStudio:
     predictions: dict[int, dict[str, Any]] = field(default_factory=dict)
     annotations: dict[int, dict[str, Any]] = field(default_factory=dict)
     drafts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    views: list[dict[str, Any]] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     refuse: Callable[[str, str], int | None] = lambda method, path: None
@@ -189,8 +191,16 @@ class FakeLabelStudio:
             return self.projects[id]
 
         @app.get("/api/tasks")
-        def listing(project: int, page: int, page_size: int, fields: str = "") -> Any:
+        def listing(
+            project: int, page: int, page_size: int, fields: str = "", query: str = "{}"
+        ) -> Any:
             tasks = [task for task in self.tasks.values() if task["project"] == project]
+            asked = json.loads(query)
+            for item in asked.get("filters", {}).get("items", []):
+                assert (item["filter"], item["operator"]) == ("filter:tasks:id", "greater")
+                tasks = [task for task in tasks if task["id"] > item["value"]]
+            if "selectedItems" in asked:
+                tasks = [task for task in tasks if task["id"] in asked["selectedItems"]["included"]]
             part = tasks[(page - 1) * page_size : page * page_size]
             if not part and page > 1:
                 raise HTTPException(404)
@@ -219,6 +229,23 @@ class FakeLabelStudio:
             id = self.add_prediction(body["task"], body["result"], body["model_version"])
             self.predictions[id]["score"] = body["score"]
             return self.predictions[id]
+
+        @app.post("/api/projects/{project}/import/predictions", status_code=201)
+        def predict_many(project: int, body: list[dict[str, Any]]) -> Any:
+            for item in body:
+                self.before_create(item)
+                id = self.add_prediction(item["task"], item["result"], item["model_version"])
+                self.predictions[id]["score"] = item["score"]
+            return {"created": len(body)}
+
+        @app.get("/api/dm/views/")
+        def views(project: int) -> Any:
+            return [view for view in self.views if view["project"] == project]
+
+        @app.post("/api/dm/views/", status_code=201)
+        def add_view(body: dict[str, Any]) -> Any:
+            self.views.append(body)
+            return body
 
         @app.delete("/api/predictions/{id}/", status_code=204)
         def unpredict(id: int) -> None:

@@ -26,7 +26,7 @@ test: $(STAMP) lint types  ## everything: lint, types, unit, contract and browse
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-fast: $(STAMP)  ## the quick tests only (no browser, no Label Studio, no model)
-	@$(BIN)/python -m pytest -m "not browser and not label_studio and not model" $(ARGS)
+	@$(BIN)/python -m pytest -m "not browser and not label_studio and not model and not fuzz" $(ARGS)
 
 browser: $(STAMP)  ## only the browser tests
 	@$(BIN)/python -m pytest -m browser $(ARGS)

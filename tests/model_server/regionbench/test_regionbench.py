@@ -28,7 +28,7 @@ CLIENT = httpx.Client
 
 @pytest.fixture(scope="module")
 def items():
-    return questions(VIEW, 20)
+    return questions(VIEW, 10)
 
 
 def _all_said(items, say):
@@ -38,7 +38,7 @@ def _all_said(items, say):
 def test_every_trained_kind_takes_its_turn_and_the_unseen_one_is_not_among_them(items):
     regions = [item for item in items if item.suite == "regions"]
     captions = [item for item in regions if item.kind == "caption"]
-    assert Counter(item.tags["mark"] for item in captions) == dict.fromkeys(TRAINED_KINDS, 2)
+    assert Counter(item.tags["mark"] for item in captions) == dict.fromkeys(TRAINED_KINDS, 1)
     assert UNSEEN_KIND not in TRAINED_KINDS
     assert {item.attribute for item in regions} == {"", *vocabulary.ATTRIBUTES}
     assert all(item.answer in item.options for item in items if item.options)
@@ -173,19 +173,22 @@ def test_questions_are_put_as_the_product_puts_them():
 def test_a_run_over_http_says_what_it_asked(monkeypatch, tmp_path, capsys):
     seen: list[dict] = []
     monkeypatch.setattr("model_server.regionbench.__main__.httpx.Client", lambda **_: _server(seen))
-    told = measure("http://model", "mini", regions=4)
-    assert told["run"]["questions"] == len(seen) > 60
-    assert told["run"]["view"] == VIEW.to_dict()
-    whole = measure("http://model", "mini", regions=1, view=replace(VIEW, scope="whole"))
-    assert whole["run"]["view"]["scope"] == "whole"
+    few = list(region_items(VIEW, 2, asked=("caption", "choice")))
+    asked_for = []
+
+    def some(view, regions, *, seed):
+        asked_for.append((view.scope, regions, seed))
+        return few
+
+    monkeypatch.setattr("model_server.regionbench.__main__.questions", some)
+    told = measure("http://model", "mini", regions=4, view=replace(VIEW, scope="whole"))
+    assert told["run"]["questions"] == len(seen) == len(few)
+    assert told["run"]["view"]["scope"] == "whole"
     out = tmp_path / "told.json"
-    assert (
-        main(["--url", "http://model", "--model", "mini", "--regions", "2", "--json", str(out)])
-        == 0
-    )
-    assert (
-        json.loads(capsys.readouterr().out.splitlines()[-1])
-        == json.loads(out.read_text())["claims"]
-    )
+    call = ["--url", "http://model", "--model", "mini", "--regions", "2", "--json", str(out)]
+    assert main(call) == 0
+    assert [each[:2] for each in asked_for] == [("whole", 4), ("crop", 2)]
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert json.loads(last) == json.loads(out.read_text())["claims"]
     assert main(["--url", "http://model", "--model", "nobody"]) == 2
     assert "does not serve 'nobody'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The templates parse, offer what the demo promises, and are accepted by a real Label Studio."""
+"""The templates parse, offer what the docs promise, and are accepted by a real Label Studio."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ import pytest
 from backend.up.demo import template
 from model_server.worlds.vocabulary import MATERIALS
 from regiontext.labelstudio.config import parse_config
+from regiontext.questions.templates import field_question
+from regiontext.questions.wordings import worded
 
 NAMES = sorted(
     path.name.removesuffix(".xml")
     for path in importlib.resources.files("templates").iterdir()
     if path.name.endswith(".xml")
 )
+# The demo's own, whose questions the bundled model was trained on.
+DEMO = ("attributes", "attributes_relations")
 
 
-def test_both_templates_are_shipped() -> None:
-    assert {"attributes", "attributes_relations"} <= set(NAMES)
+def test_the_templates_of_the_docs_are_shipped() -> None:
+    assert {*DEMO, "sam_masks", "multi_image", "closed_vocabulary"} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_regions_get_a_caption_and_one_of_the_materials(name: str) -> None:
+def test_every_field_is_asked_about_in_words_of_its_own(name: str) -> None:
     config = parse_config(template(name))
-    fields = {field.name: field for field in config.fields}
-    assert fields["caption"].tag == "TextArea"
-    assert fields["material"].options == (*MATERIALS, "other")
-    assert not fields["material"].multiple
-    assert config.unsupported == ()
-    assert config.image_key == "image"
+    assert config.fields and config.unsupported == ()
+    for field in config.fields:
+        assert field.per_region and field.ask, field.name
+        assert "{mark}" in field.ask, "the words say where the mark is named"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,6 +51,18 @@ def test_exactly_the_two_tools_that_call_the_backend_are_smart(name: str) -> Non
         "KeyPointLabels",
     }
     assert all(shape.labels == ("Object",) for shape in config.shapes)
+
+
+@pytest.mark.parametrize("name", DEMO)
+def test_the_demo_asks_what_the_bundled_model_was_trained_on(name: str) -> None:
+    config = parse_config(template(name))
+    fields = {field.name: field for field in config.fields}
+    assert fields["caption"].tag == "TextArea"
+    assert fields["material"].options == (*MATERIALS, "other")
+    assert not fields["material"].multiple
+    assert config.image_key == "image"
+    assert field_question(fields["caption"]).wording == worded("caption")
+    assert field_question(fields["material"]).wording == worded("attribute", "material")
 
 
 def test_the_demo_asks_for_relations_that_geometry_can_tell() -> None:
@@ -69,6 +83,32 @@ def test_the_demo_asks_for_relations_that_geometry_can_tell() -> None:
                 said |= set(spatial(one, other))
     assert asked <= said
     assert config.relation_field is not None and config.relation_field.name == "relations"
+
+
+def test_masks_have_one_brush_with_the_labels_of_the_point() -> None:
+    config = parse_config(template("sam_masks"))
+    (brush,) = [shape for shape in config.shapes if shape.tag == "BrushLabels"]
+    (point,) = [shape for shape in config.shapes if shape.tag == "KeyPointLabels"]
+    assert brush.labels == point.labels and not brush.smart
+    assert [field.name for field in config.fields] == ["caption"]
+
+
+def test_several_images_come_from_a_list() -> None:
+    config = parse_config(template("multi_image"))
+    assert config.multi and config.image_key == "images"
+
+
+def test_a_closed_vocabulary_has_no_open_words() -> None:
+    config = parse_config(template("closed_vocabulary"))
+    fields = {field.tag: field for field in config.fields}
+    assert set(fields) == {"Choices", "Taxonomy", "Rating", "Number"}
+    assert fields["Choices"].options[0] == "vehicle > car"
+    assert ("body", "dent") in fields["Taxonomy"].paths and ("body",) not in fields[
+        "Taxonomy"
+    ].paths
+    assert not fields["Taxonomy"].multiple
+    assert fields["Rating"].options == ("1", "2", "3", "4", "5")
+    assert (fields["Number"].low, fields["Number"].high) == (0, 20)
 
 
 @pytest.mark.label_studio

@@ -71,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             timeout_graceful_shutdown=30,
         )
     )
+    # The model's thread gives way at every operation, and should not wait long for its turn again.
+    sys.setswitchinterval(0.0005)
     # uvicorn shuts down on Ctrl+C and then raises the signal again.
     with suppress(KeyboardInterrupt):
         server.run()

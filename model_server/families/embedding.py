@@ -1,7 +1,7 @@
 """Pictures and words as the decoder's first layer sees them, made by the model's own code.
 
 Each architecture merges image features into word embeddings in its own way. It is let do so, and stopped
-before its language model. Knows nothing of batches or caches.
+before its language model; LLaVA's way on a CLIP tower is done here. Knows nothing of batches or caches.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from model_server.families.features import projector
+from model_server.families.features import clip_features, projector
 from model_server.families.prompts import Prefix, stacked
 
 __all__ = ["embedded"]
@@ -55,6 +55,13 @@ def _run(
         for name, value in inputs.items()
     }
     tokens = torch.tensor([list(own) for own in ids], device=model.device)
+    if set(inputs) == {"pixel_values"}:
+        features = clip_features(model, placed["pixel_values"])
+        if features is not None:
+            words = model.get_input_embeddings()(tokens)
+            places = tokens == model.config.image_token_id
+            words[places] = features.reshape(-1, features.shape[-1])
+            return list(words)
 
     def stop(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         raise _Stopped(kwargs["inputs_embeds"])

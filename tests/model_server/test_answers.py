@@ -17,6 +17,7 @@ from model_server.errors import AdapterError, ModelFolderError
 from model_server.families import open_model
 from model_server.families.chat import answer_ids, encode, prompt_text, question_turn
 from model_server.families.checkpoint import load_checkpoint
+from model_server.families.features import clip_features, image_features
 from model_server.families.overlay import OverlayModel
 from model_server.families.packed import PackedModel
 from model_server.families.tokens import token_bytes
@@ -168,7 +169,7 @@ def test_packed_and_general_say_the_same(packed: PackedModel, general: OverlayMo
 
 def test_an_image_is_seen_once(packed: PackedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    tower = packed._model.model.vision_tower
+    tower = packed._model.model.vision_tower.embeddings
     see = tower.forward
 
     def counted(pixel_values: torch.Tensor, **options: object) -> object:
@@ -184,6 +185,19 @@ def test_an_image_is_seen_once(packed: PackedModel, monkeypatch: pytest.MonkeyPa
     assert sum(seen) == 3
     packed._kept.clear()
     assert [answer.text for answer in ask(packed, *asked)] == [answer.text for answer in first]
+
+
+@pytest.mark.parametrize("layers", [-2, [1, 2, 3], [-1, -3, 0]])
+def test_features_are_the_models_own(tiny_folder: Path, layers: int | list[int]) -> None:
+    model, _ = load_checkpoint(find_model(tiny_folder), device="cpu")
+    width = 32 * (len(layers) if isinstance(layers, list) else 1)
+    model.config.vision_feature_layer = layers
+    model.model.multi_modal_projector.projector_layernorm = torch.nn.LayerNorm(width)
+    model.model.multi_modal_projector.linear_1 = torch.nn.Linear(width, 32)
+    pixels = torch.randn(2, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        made = clip_features(model, pixels)
+        assert torch.allclose(made, image_features(model, pixels), atol=1e-5)
 
 
 def test_what_was_seen_is_kept_by_adapter_and_within_bounds(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backend.errors import BackendError
 
-__all__ = ["JobError", "NotEnough"]
+__all__ = ["JobError", "NoSuchJob", "NotEnough"]
 
 
 class JobError(BackendError):
@@ -13,3 +13,7 @@ class JobError(BackendError):
 
 class NotEnough(JobError):
     """There are too few records to learn from, or to judge a model by."""
+
+
+class NoSuchJob(JobError):
+    """There is no job of this id."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Notify", "Progress", "quiet"]
+__all__ = ["Notify", "Progress", "quiet", "seconds_left"]
 
 
 @dataclass(frozen=True)
@@ -26,3 +26,10 @@ Notify = Callable[[Progress], None]
 
 def quiet(progress: Progress) -> None:
     """Tell nobody."""
+
+
+def seconds_left(done: int, total: int | None, seconds: float) -> float | None:
+    """How long the rest takes if it goes on as it went: `done` in `seconds`; None while that is unknown."""
+    if total is None or done <= 0:
+        return None
+    return max(0, total - done) * seconds / done

@@ -1,6 +1,6 @@
 """In which order annotators meet the tasks: those the model is least sure of first, a share of them at random.
 
-Label Studio can sort a view by the score of the predictions it shows and keeps the score with the prediction, so nothing
+Label Studio can sort a view by the score of the predictions it shows, and keeps the score with the prediction: nothing
 is written into the tasks' data. The score of a prediction is therefore its place in the queue: the mean confidence of
 its answers, except for tasks that are placed at random; every answer keeps its own confidence. Label Studio sorts
 predictions without a score to the end, which is why images that are not filled on purpose are placed at random too:

@@ -90,7 +90,10 @@ class Studio:
     async def tasks_after(
         self, project: int, task: int, *, limit: int = _PAGE
     ) -> list[dict[str, Any]]:
-        """The tasks with the next higher numbers, with everything in them; none lacks when others are deleted meanwhile."""
+        """The tasks with the next higher numbers, with everything in them.
+
+        Unlike pages by number, none is left out when others are deleted meanwhile.
+        """
         above = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number"}
         query = {
             "filters": {"conjunction": "and", "items": [above | {"value": task}]},

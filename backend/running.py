@@ -21,11 +21,12 @@ from backend.assistant import Assistant
 from backend.errors import BackendError
 from backend.events import EventProcessor, EventWorker
 from backend.images import Images
-from backend.jobs.collect import process_event
+from backend.jobs.collect import collect, process_event
 from backend.ledger import Ledger
 from backend.metrics import Metrics, store_collector
 from backend.model_client import ModelClient
 from backend.protocol import Backend
+from backend.reconcile import reconcile
 from backend.serving import refresh
 from backend.settings import Settings
 from backend.store import open_store
@@ -50,8 +51,8 @@ async def running_backend(
 ) -> AsyncIterator[Backend]:
     """Open the store, the model, the images and the event worker; close them at the end of the block.
 
-    model_transport, image_transport: stand in for the network. processor: what webhooks are handed to; the collect
-    job's if not given.
+    model_transport, image_transport: stand in for the network. processor: what webhooks are handed to. If not
+    given, the collect job, which then also asks Label Studio for what webhooks missed.
 
     Raises:
         StoreError: the database cannot be opened.
@@ -82,6 +83,9 @@ async def running_backend(
         stack.push_async_callback(events.stop)
         watching = asyncio.create_task(_watch_model(assistant))
         stack.push_async_callback(_cancelled, watching)
+        if processor is None:
+            asking = reconcile(settings, store, lambda n: collect(settings, n, store=store))
+            stack.push_async_callback(_cancelled, asyncio.create_task(asking))
         yield Backend(settings, store, assistant, Ledger(settings.pending_s), events)
 
 
@@ -178,6 +182,6 @@ async def _watch_model(assistant: Assistant) -> None:
         await asyncio.sleep(_REFRESH_S)
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def _cancelled(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -82,6 +82,14 @@ class Settings(BaseSettings):
         ge=0,
         description="How long a drawn region that Label Studio has not saved is echoed.",
     )
+    collect_every_s: float = Field(
+        default=3600.0,
+        ge=0,
+        description="How often Label Studio is asked for what webhooks missed, in seconds; 0: never.",
+    )
+    collect_first_s: float = Field(
+        default=30.0, ge=0, description="How long after the start it is asked first, at most."
+    )
     holdout: float = Field(
         default=0.1, ge=0, le=1, description="Share of images never pre-filled nor trained on."
     )

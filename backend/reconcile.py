@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from sqlalchemy import select, union
+from sqlalchemy import select
 
 from backend.errors import BackendError
 from backend.jobs.collect import Collected
@@ -27,9 +27,10 @@ Collect = Callable[[int], Awaitable[Collected]]
 
 def known_projects(store: Store) -> list[int]:
     """The projects that the store has seen an image or an annotation of."""
-    seen = union(select(ImageRow.project), select(AnnotationRow.project))
     with store.read() as session:
-        return sorted(project for project in session.scalars(seen) if project is not None)
+        images = session.scalars(select(ImageRow.project).distinct())
+        annotations = session.scalars(select(AnnotationRow.project).distinct())
+        return sorted({project for project in (*images, *annotations) if project is not None})
 
 
 async def reconcile(settings: Settings, store: Store, collect: Collect) -> None:

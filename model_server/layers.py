@@ -9,6 +9,7 @@ Knows nothing of models as objects: weights come as a list.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -127,11 +128,22 @@ def _run(
     return x
 
 
-def _compiled() -> torch.jit.ScriptFunction:
+def _compiled() -> Callable[..., Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        return torch.jit.script(_run)
+        try:
+            return torch.jit.script(_run)  # type: ignore[no-any-return]
+        except Exception:  # a Python or torch that compiles no more runs it as it is written
+            return _run
 
 
-run_layers = _compiled()
-"""`_run`, as TorchScript; see `model_server.decoder.Decoder.run` for what goes in and comes out."""
+_compiled_run = _compiled()
+
+
+def run_layers(x: Tensor, *rest: object) -> Tensor:
+    """Hidden states float[T, d]; `model_server.decoder.Decoder.run` says what goes in.
+
+    Compiled on a CPU only: elsewhere the compiler would fuse anew for every shape.
+    """
+    run = _compiled_run if x.device.type == "cpu" else _run
+    return run(x, *rest)

@@ -42,11 +42,12 @@ class PackedModel:
     """A model and its processor.
 
     Args:
-        max_bytes: memory for what was read of pictures, so that later questions about them are cheap.
+        max_bytes: memory for what was read of pictures, so that later questions about them are cheap; by default
+            256 MB, on a GPU a twentieth of its memory.
     """
 
     def __init__(
-        self, model: PreTrainedModel, processor: ProcessorMixin, *, max_bytes: int = 256_000_000
+        self, model: PreTrainedModel, processor: ProcessorMixin, *, max_bytes: int | None = None
     ) -> None:
         self._model = model
         self._processor = processor
@@ -54,7 +55,8 @@ class PackedModel:
         self._adapters = Adapters(model, self._decoder)
         self._writer = Writer(model, processor)
         self._prompts = Prompts(processor, self._writer.ends)
-        self._max_bytes = max_bytes
+        self._max_bytes = max_bytes or _memory(model.device)
+        self._merges = True
         self._kept: OrderedDict[Kept, Tensor] = OrderedDict()
         self._recent: deque[str | None] = deque(maxlen=_STEADY)
         text = model.config.get_text_config()
@@ -257,10 +259,19 @@ class PackedModel:
     def _merge_the_steady(self, names: Sequence[str | None]) -> None:
         self._recent.extend(names)
         name = self._recent[-1]
-        if name is None or name == self._adapters.merged:
+        if name is None or name == self._adapters.merged or not self._merges:
             return
         if len(self._recent) == _STEADY and len(set(self._recent)) == 1:
-            self._adapters.merge(name)
+            try:
+                self._adapters.merge(name)
+            except torch.OutOfMemoryError:  # a second copy does not fit: go on beside the base
+                self._merges = False
+
+
+def _memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory) // 20
+    return 256_000_000
 
 
 def _sample_prompt(options: tuple[str, ...] = ()) -> Prompt:

@@ -280,6 +280,35 @@ def test_adapters_come_and_go(
     assert post("unload", lora_name="tiny:0001").status_code == 200
 
 
+def test_adapters_come_and_go_while_others_are_asked(
+    client: openai.OpenAI, server: str, make_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = make_adapter(tmp_path / "other", seed=9)
+    right = ask(client, seed=1).choices[0].message.content
+    stop = threading.Event()
+
+    def asking(_: int) -> set[str]:
+        answers = set()
+        while not stop.is_set():
+            answers.add(ask(client, seed=1).choices[0].message.content)
+        return answers
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(asking, range(4))
+        try:
+            for number in range(4):
+                for action in ("load", "unload"):
+                    body = {"lora_name": f"t{number}", "lora_path": str(path)}
+                    if action == "unload":
+                        assert ask(client, seed=1, model=f"t{number}").choices
+                        del body["lora_path"]
+                    url = f"{server}/v1/{action}_lora_adapter"
+                    assert httpx.post(url, json=body, timeout=30).status_code == 200
+        finally:
+            stop.set()
+        assert set().union(*answers) == {right}
+
+
 BAD = {
     "no such model": ({"model": "gpt-5"}, "model", 404),
     "unknown field": ({"reasoning": "high"}, "reasoning", 400),

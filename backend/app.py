@@ -12,6 +12,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from backend.events import EventProcessor
+from backend.jobs.durable import Jobs
+from backend.jobs_api import router as jobs_api
 from backend.logs import request_context, set_up_logging
 from backend.operations import router as operations
 from backend.protocol import router
@@ -28,7 +30,9 @@ _DRAIN_S = 20
 _QUIET = frozenset({"/health", "/ready", "/metrics"})
 
 
-ROUTES = frozenset({"/health", "/setup", "/versions", "/predict", "/webhook", "/ready", "/metrics"})
+ROUTES = frozenset(
+    {"/health", "/setup", "/versions", "/predict", "/webhook", "/ready", "/metrics", "/jobs"}
+)
 
 
 def create_app(
@@ -54,11 +58,19 @@ def create_app(
             processor=processor,
         ) as backend:
             app.state.backend = backend
-            yield
+            app.state.jobs = jobs = Jobs(chosen, backend.store)
+            # A job reads and stores through Label Studio's API.
+            app.state.hand_over = jobs.hand_over if chosen.label_studio_api_key else None
+            await jobs.recover()
+            try:
+                yield
+            finally:
+                await jobs.close()
 
     app = FastAPI(title="regiontext", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(router)
     app.include_router(operations)
+    app.include_router(jobs_api)
     app.middleware("http")(_guard(chosen))
     return app
 
@@ -120,4 +132,6 @@ def _guard(
 
 def _route(path: str) -> str:
     """The path if it is a route, else one name for all others: whoever calls must not invent time series."""
+    if path.startswith("/jobs/"):
+        return "/jobs"
     return path if path in ROUTES else "other"

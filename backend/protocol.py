@@ -94,7 +94,11 @@ async def predict(request: Request) -> Response:
     project, config = body.get("project"), str(body.get("label_config") or "")
     if context is None:
         entries = await predict_batch(
-            backend.assistant, tasks=tasks, project=project, label_config=config
+            backend.assistant,
+            tasks=tasks,
+            project=project,
+            label_config=config,
+            hand_over=getattr(request.app.state, "hand_over", None),
         )
         return _json({"results": entries})
     sent = context.get("result") if isinstance(context, Mapping) else None

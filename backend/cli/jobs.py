@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from backend.cli.background import app as background_jobs
+from backend.cli.background import start_prelabel
 from backend.cli.running import (
     DEFAULT_DATA_DIR,
     DataDir,
@@ -34,6 +36,7 @@ def add_to(app: typer.Typer, *, panel: str) -> None:
     """Add the jobs to the command."""
     for command in (prelabel, collect, export, finetune):
         app.command(rich_help_panel=panel)(command)
+    app.add_typer(background_jobs, rich_help_panel=panel)
 
 
 def prelabel(
@@ -43,6 +46,16 @@ def prelabel(
         typer.Option("--include-annotated", help="Also take regions from submitted annotations."),
     ] = False,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Tasks at once.")] = 4,
+    random_share: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Share of tasks placed at random; the others: unsure ones first."
+        ),
+    ] = 0.2,
+    background: Annotated[
+        bool,
+        typer.Option("--background", help="Let the running backend do it; see regiontext jobs."),
+    ] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Fill the regions that a project's tasks already have, as predictions.
@@ -54,6 +67,15 @@ def prelabel(
 
         settings = find_settings(data_dir)
         number = find_project(project, data_dir)
+        if background:
+            start_prelabel(
+                settings,
+                project=number,
+                include_annotated=include_annotated,
+                concurrency=concurrency,
+                random_share=random_share,
+            )
+            return
         with progress_bar("prelabel") as notify:
             done = asyncio.run(
                 run(
@@ -62,6 +84,7 @@ def prelabel(
                     notify,
                     include_annotated=include_annotated,
                     concurrency=concurrency,
+                    random_share=random_share,
                 )
             )
         console = output()

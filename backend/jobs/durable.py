@@ -8,11 +8,10 @@ for Label Studio to say (docs/decisions/0006). Nothing of DBOS starts before the
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -88,6 +87,7 @@ class Jobs:
         self._settings = settings
         self._store = store
         self._launching = asyncio.Lock()
+        self._queueing = asyncio.Lock()
         self._workflow: Any = None
         self._live: dict[str, Running] = {}
 
@@ -106,16 +106,19 @@ class Jobs:
             await asyncio.to_thread(_destroy)
 
     async def prelabel(self, options: Options) -> JobInfo:
-        """Queue a pre-labelling; the one that is queued or running already if it has the same tasks to do."""
+        """Queue a pre-labelling; instead the one that is queued or running already, if that has all its tasks."""
         workflow = await self._launch()
-        id = f"p{options.project}-{secrets.token_hex(4)}"
-        await asyncio.to_thread(_enqueue, workflow, id, options)
-        for known in await self.listing():
-            if known.id == id:
-                return known
-            if known.project == options.project and known.state in ("queued", "running"):
-                return known
-        raise NoSuchJob(f"job {id} was queued and is gone")
+        async with self._queueing:
+            id = await asyncio.to_thread(_covering, options)
+            if id is None:
+                id = f"p{options.project}-{secrets.token_hex(4)}"
+                await asyncio.to_thread(_enqueue, workflow, id, options)
+        return await self.get(id)
+
+    async def hand_over(self, project: int, tasks: Sequence[int]) -> None:
+        """Queue what Label Studio asked for in one call; what annotators submitted counts, as in that call."""
+        job = await self.prelabel(Options(project, include_annotated=True, tasks=tuple(tasks)))
+        _log.info("job %s", job.id, extra={"project": project})
 
     async def listing(self) -> list[JobInfo]:
         """The latest jobs, newest first."""
@@ -176,7 +179,8 @@ class Jobs:
                     "system_database_url": self._settings.database_url,
                     "use_listen_notify": False,
                     "enable_otlp": False,
-                    "log_level": "ERROR",
+                    # What goes wrong with a job is logged here, in one line.
+                    "log_level": "CRITICAL",
                 }
             )
 
@@ -201,26 +205,21 @@ class Jobs:
         id = str(DBOS.workflow_id)
         self._live[id] = running
         try:
-            plan = await DBOS.run_step_async({"name": "plan", **_RETRY}, running.plan)  # type: ignore[typeddict-item]
+            plan = await _step("plan", running.plan)
             running.total, after = plan["total"], 0
             while True:
-                page = await DBOS.run_step_async(
-                    {"name": "page", **_RETRY},  # type: ignore[typeddict-item]
-                    running.page,
-                    after,
-                )
+                page = await _step("page", running.page, after)
                 if page["last"] is None:
                     break
                 after = int(page["last"])
                 running.passed(page)
                 summary.add(page["counts"], page["problems"], page["stored"])
                 summary.removed += page["removed"]
-            shown = await DBOS.run_step_async(
-                {"name": "show", **_RETRY},  # type: ignore[typeddict-item]
-                running.show,
-                summary,
-            )
+            shown = await _step("show", running.show, summary)
             return asdict(replace(summary, **shown, errors=summary.errors[-20:]))
+        except BackendError as error:
+            _log.error("job %s failed: %s", id, error, extra={"project": options.project})
+            raise
         finally:
             await running.close()
             if self._live.get(id) is running:
@@ -235,7 +234,7 @@ class Jobs:
 
     def _info(self, status: WorkflowStatus) -> JobInfo:
         state = _state(status)
-        given = status.input["args"][0] if status.input and status.input["args"] else {}
+        given = _given(status)
         live = self._live.get(status.workflow_id) if state == "running" else None
         if live is not None:
             total, counts, problems, eta = live.total, live.counts, live.problems, live.eta_s
@@ -257,6 +256,21 @@ class Jobs:
             counts=dict(counts),
             problems=tuple(problems)[-20:],
         )
+
+
+async def _step(
+    name: str, work: Callable[..., Awaitable[dict[str, Any]]], *given: Any
+) -> dict[str, Any]:
+    """Do a step of the running workflow, or look up what it gave; what it raised in the end."""
+    from dbos import DBOS
+    from dbos import error as faults
+
+    options: Any = {"name": name, **_RETRY}
+    try:
+        found: dict[str, Any] = await DBOS.run_step_async(options, work, *given)
+    except faults.DBOSMaxStepRetriesExceeded as error:
+        raise error.errors[-1] from None
+    return found
 
 
 def _state(status: WorkflowStatus) -> State:
@@ -287,20 +301,30 @@ def _from_steps(id: str) -> tuple[int | None, dict[str, int], list[str]]:
     return total, counts, problems
 
 
-def _enqueue(workflow: Any, id: str, options: Options) -> None:
-    from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
-    from dbos import error as faults
+def _covering(options: Options) -> str | None:
+    """The job that is to do, or does, all these tasks anyway."""
+    from dbos import DBOS
 
-    # Of the same tasks, one job at a time.
-    of = "all"
-    if options.tasks is not None:
-        of = hashlib.sha256(repr(sorted(options.tasks)).encode()).hexdigest()[:16]
-    with (
-        suppress(faults.DBOSQueueDeduplicatedError),
-        SetWorkflowID(id),
-        SetEnqueueOptions(deduplication_id=f"{options.project}-{of}"),
-    ):
+    for status in DBOS.list_workflows(name=_NAME, status=["ENQUEUED", "PENDING"]):
+        given = _given(status)
+        if given.get("project") != options.project:
+            continue
+        others = given.get("tasks")
+        if others is None or (options.tasks is not None and set(options.tasks) <= set(others)):
+            return str(status.workflow_id)
+    return None
+
+
+def _enqueue(workflow: Any, id: str, options: Options) -> None:
+    from dbos import DBOS, SetWorkflowID
+
+    with SetWorkflowID(id):
         DBOS.enqueue_workflow(_QUEUE, workflow, options.to_dict())
+
+
+def _given(status: WorkflowStatus) -> dict[str, Any]:
+    """What was asked of a job."""
+    return dict(status.input["args"][0]) if status.input and status.input["args"] else {}
 
 
 def _cancel(id: str, asked: State) -> None:

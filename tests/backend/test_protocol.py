@@ -379,6 +379,7 @@ def test_one_entry_makes_label_studio_ask_for_many_tasks_one_by_one(
 ) -> None:
     batch["tasks"] = [batch["tasks"][0] | {"id": number} for number in range(1, 6)]
     stage = set_stage()
+    stage.http.app.state.hand_over = None  # type: ignore[attr-defined]
     assert entries(stage, batch) == [[]] and not stage.model.asked
     del batch["tasks"][4:]
     found = entries(stage, batch)

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from backend.app import create_app
+from backend.jobs import durable
 from backend.jobs.durable import JobInfo, Jobs
+from backend.jobs.errors import JobError
 from backend.jobs.prelabel import Options
 from backend.settings import Settings
 from backend.store import Store
-from tests.backend.jobs.fakes import FakeLabelStudio, FakeModelServer, picture, two_boxes
+from tests.backend.jobs.fakes import KEY, FakeLabelStudio, FakeModelServer, picture, two_boxes
+
+# One question for each of two boxes.
+CONFIG = """<View>
+  <Image name="img" value="$image"/>
+  <RectangleLabels name="rect" toName="img"><Label value="Car"/><Label value="Tree"/></RectangleLabels>
+  <TextArea name="caption" toName="img" perRegion="true"/>
+</View>"""
 
 
 def with_boxes(studio: FakeLabelStudio, number: int) -> tuple[int, list[int]]:
-    project = studio.add_project()
+    project = studio.add_project(CONFIG)
     tasks = [studio.add_task(project, picture(n)) for n in range(number)]
     for task in tasks:
         studio.add_prediction(task, two_boxes())
@@ -70,3 +89,156 @@ def test_paused_resumed_and_done(
 
     with_jobs(settings, store, work)
     assert [ours(studio, task) for task in tasks] == [1] * 60
+
+
+WORKER = """
+import asyncio, sys
+from backend.jobs.durable import Jobs
+from backend.jobs.prelabel import Options
+from backend.settings import Settings
+from backend.store import open_store
+
+async def work():
+    settings = Settings(_env_file=None)
+    jobs = Jobs(settings, open_store(settings.database_url))
+    if len(sys.argv) > 1:
+        await jobs.prelabel(Options(int(sys.argv[1])))
+    else:
+        await jobs.recover()
+    while True:
+        for job in await jobs.listing():
+            print(job.state, job.done, flush=True)
+            if job.state not in ("queued", "running"):
+                await jobs.close()
+                return
+        await asyncio.sleep(0.1)
+
+asyncio.run(work())
+"""
+
+
+def worker(settings: Settings, *arguments: str) -> subprocess.Popen[str]:
+    environment = os.environ | {
+        "REGIONTEXT_LABEL_STUDIO_URL": settings.label_studio_url,
+        "REGIONTEXT_LABEL_STUDIO_API_KEY": KEY,
+        "REGIONTEXT_MODEL_URL": settings.model_url,
+        "REGIONTEXT_DATA_DIR": str(settings.data_dir),
+        "REGIONTEXT_DATABASE_URL": settings.database_url,
+        "REGIONTEXT_HOLDOUT": "0",
+        "REGIONTEXT_CONTROL": "0",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_killed_twice_and_taken_up_again(
+    studio: FakeLabelStudio, model_server: FakeModelServer, settings: Settings
+) -> None:
+    project, tasks = with_boxes(studio, 110)
+
+    def stored() -> int:
+        return sum(ours(studio, task) for task in tasks)
+
+    arguments = [str(project)]
+    for least in (20, 70):
+        process = worker(settings, *arguments)
+        deadline = time.monotonic() + 60
+        while stored() < least:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        arguments = []
+    assert 70 <= stored() < 110
+    asked = len(model_server.asked)
+    last, _ = worker(settings).communicate(timeout=60)
+    assert last.splitlines()[-1] == "done 110"
+    assert [ours(studio, task) for task in tasks] == [1] * 110
+    # What was stored is not asked about again.
+    assert len(model_server.asked) - asked <= 2 * 40
+
+
+def test_over_http(
+    studio: FakeLabelStudio, model_server: FakeModelServer, settings: Settings
+) -> None:
+    project, tasks = with_boxes(studio, 6)
+    guarded = settings.model_copy(
+        update={"basic_auth_user": "ls", "basic_auth_password": SecretStr("pw")}
+    )
+    with TestClient(create_app(guarded, processor=lambda *_: None)) as http:
+        assert http.get("/jobs").status_code == 401
+        http.auth = ("ls", "pw")
+        assert http.get("/jobs").json() == {"jobs": []}
+        assert http.get("/jobs/p1-none").status_code == 404
+        assert http.post("/jobs/prelabel", content=b"{}").status_code == 415
+        assert http.post("/jobs/prelabel", json={"project": "1"}).status_code == 422
+        assert http.post("/jobs/prelabel", json={"project": 1, "x": 1}).status_code == 422
+        body = {"project": project, "tasks": tasks[1:4], "random_share": 1}
+        answer = http.post("/jobs/prelabel", json=body)
+        assert answer.status_code == 202, answer.text
+        id = answer.json()["id"]
+        deadline = time.monotonic() + 30
+        while (job := http.get(f"/jobs/{id}").json())["state"] in ("queued", "running"):
+            assert time.monotonic() < deadline, job
+            time.sleep(0.05)
+        assert (job["state"], job["done"], job["total"], job["failed"]) == ("done", 3, 3, 0)
+        assert job["eta_s"] == 0 and job["started"] and job["finished"] >= job["started"]
+        assert http.post(f"/jobs/{id}/pause").status_code == 409
+        assert http.post(f"/jobs/{id}/resume").status_code == 409
+        assert [job["id"] for job in http.get("/jobs").json()["jobs"]] == [id]
+        assert [ours(studio, task) for task in tasks] == [0, 1, 1, 1, 0, 0]
+
+        # Label Studio's own Retrieve predictions: nothing at once, everything by a job.
+        asked = {
+            "tasks": [studio.tasks[task] for task in tasks],
+            "project": f"{project}.1795236743",
+            "label_config": studio.projects[project]["label_config"],
+            "params": {"login": None, "password": None, "context": None},
+        }
+        assert http.post("/predict", json=asked).json() == {"results": [[]] * 6}
+        (job, _) = http.get("/jobs").json()["jobs"]
+        deadline = time.monotonic() + 30
+        while (job := http.get(f"/jobs/{job['id']}").json())["state"] in ("queued", "running"):
+            assert time.monotonic() < deadline, job
+            time.sleep(0.05)
+        assert (job["done"], job["counts"]) == (6, {"created": 3, "current": 3})
+
+
+def test_a_failed_job_goes_on_where_it_failed(
+    studio: FakeLabelStudio,
+    model_server: FakeModelServer,
+    settings: Settings,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(durable._RETRY, "max_attempts", 1)  # type: ignore[arg-type]
+    project, tasks = with_boxes(studio, 80)
+
+    def fail_later(body: dict[str, Any]) -> None:
+        model_server.down = len(studio.predictions) > 80 + 10
+
+    studio.before_create = fail_later
+
+    async def work(jobs: Jobs) -> None:
+        started = await jobs.prelabel(Options(project))
+        ended = ("done", "failed")
+        job = await until(jobs, started.id, lambda job: job.state in ended)
+        assert job.state == "failed" and "in a row" in (job.error or "")
+        studio.before_create = lambda body: None
+        model_server.down = False
+        await jobs.resume(started.id)
+        job = await until(jobs, started.id, lambda job: job.state in ended)
+        assert (job.state, job.done) == ("done", 80), job
+        again = await jobs.prelabel(Options(project))
+        assert again.id != started.id
+        await jobs.cancel(again.id)
+        assert (await jobs.get(again.id)).state == "cancelled"
+        with pytest.raises(JobError, match="only a paused or failed"):
+            await jobs.resume(again.id)
+
+    with_jobs(settings, store, work)
+    assert [ours(studio, task) for task in tasks] == [1] * 80

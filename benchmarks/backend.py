@@ -13,20 +13,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 
+from backend.up.settings import find_settings
 from benchmarks.neighbours import SIZE
+from benchmarks.processes import running
 from benchmarks.report import Claim, report
 from tests.label_studio_server import free_port
 
@@ -47,10 +46,10 @@ def main() -> None:
         near, own = free_port(), free_port()
         near_url = f"http://127.0.0.1:{near}"
         stack.enter_context(
-            _process(["benchmarks.neighbours", "--port", str(near)], f"{near_url}/v1/models")
+            running(["benchmarks.neighbours", "--port", str(near)], f"{near_url}/v1/models")
         )
         stack.enter_context(
-            _process(
+            running(
                 ["backend.cli", "serve", "--port", str(own), "--data-dir", folder],
                 f"http://127.0.0.1:{own}/ready",
                 REGIONTEXT_LABEL_STUDIO_URL=near_url,
@@ -79,31 +78,6 @@ def main() -> None:
 def _claim(key: str, times: list[float], percentile: float, bar: float) -> Claim:
     value = float(np.percentile(times, percentile)) * 1000
     return Claim(key, value, "ms", f"of {len(times)} calls", bar, True)
-
-
-@contextmanager
-def _process(module: list[str], ready: str, **environment: str) -> Iterator[None]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", *module],
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(300):
-            if process.poll() is not None:
-                raise RuntimeError(f"{module[0]} ended with status {process.returncode}")
-            try:
-                if httpx.get(ready, timeout=2).status_code == 200:
-                    break
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.2)
-        else:
-            raise RuntimeError(f"{ready} did not answer 200 in a minute")
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 async def _draw(url: str, folder: str, seconds: float) -> tuple[list[float], list[float], int]:
@@ -138,10 +112,6 @@ async def _draw(url: str, folder: str, seconds: float) -> tuple[list[float], lis
 
 def _basic_auth(folder: str) -> httpx.BasicAuth | None:
     """What `regiontext serve` made up for its data folder."""
-    from pathlib import Path
-
-    from backend.up.settings import find_settings
-
     settings = find_settings(Path(folder))
     password = settings.basic_auth_password
     return (

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -237,10 +237,10 @@ class Jobs:
         given = _given(status)
         live = self._live.get(status.workflow_id) if state == "running" else None
         if live is not None:
-            total, counts, problems, eta = live.total, live.counts, live.problems, live.eta_s
+            total, counts, problems = live.total, dict(live.counts), live.problems
         else:
             total, counts, problems = _from_steps(status.workflow_id)
-            eta = None
+        eta = live.eta_s if live is not None else None
         return JobInfo(
             id=status.workflow_id,
             project=int(given.get("project", 0)),
@@ -259,7 +259,7 @@ class Jobs:
 
 
 async def _step(
-    name: str, work: Callable[..., Awaitable[dict[str, Any]]], *given: Any
+    name: str, work: Callable[..., Coroutine[Any, Any, dict[str, Any]]], *given: Any
 ) -> dict[str, Any]:
     """Do a step of the running workflow, or look up what it gave; what it raised in the end."""
     from dbos import DBOS
@@ -267,7 +267,7 @@ async def _step(
 
     options: Any = {"name": name, **_RETRY}
     try:
-        found: dict[str, Any] = await DBOS.run_step_async(options, work, *given)
+        found = await DBOS.run_step_async(options, work, *given)
     except faults.DBOSMaxStepRetriesExceeded as error:
         raise error.errors[-1] from None
     return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from backend.errors import BackendError
+from backend.errors import BackendError, LabelStudioError
 
-__all__ = ["JobError", "NoSuchJob", "NotEnough"]
+__all__ = ["JobError", "NoSuchJob", "NoSuchProject", "NotEnough"]
 
 
 class JobError(BackendError):
@@ -17,3 +17,7 @@ class NotEnough(JobError):
 
 class NoSuchJob(JobError):
     """There is no job of this id."""
+
+
+class NoSuchProject(LabelStudioError):
+    """Label Studio has no project of this number, or the key may not see it."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from backend.assistant import current_model
 from backend.jobs.collect import collect
-from backend.jobs.errors import JobError, NotEnough
+from backend.jobs.errors import JobError, NoSuchProject, NotEnough
 from backend.jobs.opening import workplace
 from backend.jobs.pictures import pictures
 from backend.jobs.progress import Notify, Progress, quiet
@@ -71,11 +71,10 @@ async def export(
     found = Exported(out)
     with staged_folder(out, replaceable=has_manifest) as folder:
         async with workplace(settings, store) as (assistant, studio):
-            projects = [project] if project is not None else project_numbers(assistant.store)
-            for number in projects:
-                collected = await collect(settings, number, progress, store=assistant.store)
-                found.errors += collected.errors
+            projects, problems = await collect_from(settings, project, progress, assistant.store)
+            found.errors += problems
             records = await asyncio.to_thread(load_records, assistant.store, project, arms=arms)
+            records = [record for record in records if record.project in projects]
             if not records:
                 raise NotEnough(
                     "there is nothing to export: no text was submitted in Label Studio yet"
@@ -132,6 +131,26 @@ async def export(
             },
         )
     return found
+
+
+async def collect_from(
+    settings: Settings, project: int | None, progress: Notify, store: Store
+) -> tuple[list[int], list[str]]:
+    """Collect a project, or all that were ever collected: which those are, and what went wrong, one line each.
+
+    Of all, those that were deleted in Label Studio are left out: their images are gone.
+    """
+    there, problems = [], []
+    for number in [project] if project is not None else project_numbers(store):
+        try:
+            problems += (await collect(settings, number, progress, store=store)).errors
+        except NoSuchProject:
+            if project is not None:
+                raise
+            problems.append(f"project {number} is gone from Label Studio: its records are left out")
+            continue
+        there.append(number)
+    return there, problems
 
 
 async def configs_of(studio: Studio, projects: Sequence[int]) -> dict[int, LabelingConfig]:

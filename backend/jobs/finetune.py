@@ -21,18 +21,17 @@ from sqlalchemy import select
 
 from backend.assistant import Assistant
 from backend.errors import BackendError
-from backend.jobs.collect import collect
 from backend.jobs.compare import Compared, compare
 from backend.jobs.dataset import TrainingSet
 from backend.jobs.errors import JobError, NotEnough
-from backend.jobs.export import configs_of
+from backend.jobs.export import collect_from, configs_of
 from backend.jobs.finetune_report import FinetuneOptions, FinetuneReport
 from backend.jobs.gate import decide
 from backend.jobs.lock import exclusive
 from backend.jobs.opening import workplace
 from backend.jobs.pictures import pictures
 from backend.jobs.progress import Notify, Progress, quiet
-from backend.jobs.records import HELD_OUT, LEARNT_FROM, load_records, project_numbers
+from backend.jobs.records import HELD_OUT, LEARNT_FROM, load_records
 from backend.jobs.runs import (
     Chosen,
     begin_run,
@@ -107,12 +106,10 @@ class _Run:
         root = await self._root(served)
         for name in await asyncio.to_thread(close_interrupted, store):
             await model.unload_adapter(name)
-        projects = [project] if project is not None else project_numbers(store)
-        for number in projects:
-            found = await collect(settings, number, self.progress, store=store)
-            self.problems += found.errors
+        projects, problems = await collect_from(settings, project, self.progress, store)
+        self.problems += problems
         configs = await configs_of(self.studio, projects)
-        chosen = await asyncio.to_thread(self._choose, project)
+        chosen = await asyncio.to_thread(self._choose, project, projects)
 
         run_dir = begin_run(settings.data_dir.absolute(), self._taken())
         name = f"{served.base}:{run_dir.name}"
@@ -177,11 +174,15 @@ class _Run:
             "(no root in GET /v1/models)"
         )
 
-    def _choose(self, project: int | None) -> Chosen:
+    def _choose(self, project: int | None, projects: Sequence[int]) -> Chosen:
         store, options = self.assistant.store, self.options
+        learnt_from, held_out = (
+            [r for r in load_records(store, project, arms=arms) if r.project in projects]
+            for arms in (LEARNT_FROM, HELD_OUT)
+        )
         return choose(
-            load_records(store, project, arms=LEARNT_FROM),
-            load_records(store, project, arms=HELD_OUT),
+            learnt_from,
+            held_out,
             min_records=options.min_records,
             min_eval=options.min_eval,
             max_eval=options.max_eval,

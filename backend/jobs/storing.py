@@ -87,19 +87,19 @@ class Storing:
             return {}
         # One that it refuses makes it refuse all.
         refused = {}
-        for body in bodies:
+        for task, want in new.items():
             try:
                 await self.studio.create_prediction(
                     project=self.project,
-                    task=body["task"],
-                    result=body["result"],
-                    score=body["score"],
-                    model_version=body["model_version"],
+                    task=task,
+                    result=want.result,
+                    score=scores[task],
+                    model_version=want.model_version,
                 )
             except LabelStudioError as error:
                 if error.__cause__ is not None:
                     raise
-                refused[int(body["task"])] = str(error)
+                refused[task] = str(error)
         return refused
 
     async def _remove_outdated(

@@ -16,6 +16,7 @@ from typing import Any, Self
 import httpx
 
 from backend.errors import LabelStudioError
+from backend.jobs.errors import NoSuchProject
 from backend.label_studio import async_client
 from backend.settings import Settings
 
@@ -62,10 +63,10 @@ class Studio:
         await self._http.aclose()
 
     async def project(self, id: int) -> Project:
-        """A project by its number. Raises LabelStudioError if this key may not see it."""
+        """A project by its number. Raises NoSuchProject if this key may not see it."""
         found = await self._get(f"/api/projects/{id}/")
         if found is None:
-            raise LabelStudioError(
+            raise NoSuchProject(
                 f"there is no project {id} at {self._url} that this key may see: "
                 "the number is in the project's address, …/projects/N"
             )

@@ -215,7 +215,7 @@ def test_a_failed_job_goes_on_where_it_failed(
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(durable._RETRY, "max_attempts", 1)  # type: ignore[arg-type]
+    monkeypatch.setitem(durable._RETRY, "max_attempts", 1)
     project, tasks = with_boxes(studio, 80)
 
     def fail_later(body: dict[str, Any]) -> None:

@@ -162,3 +162,21 @@ def test_unknown_formats_and_empty_projects(
     with pytest.raises(NotEnough, match="no text was submitted"):
         run(settings, project, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_of_all_projects_those_that_are_gone_are_left_out(
+    studio: FakeLabelStudio, settings: Settings, tmp_path: Path
+) -> None:
+    kept, gone = studio.add_project(), studio.add_project()
+    for seed, project in enumerate((kept, gone)):
+        annotate(studio, project, seed)
+        run(settings, project, tmp_path / str(project))
+    assert run(settings, None, tmp_path / "both").counts["projects"] == {str(kept): 4, str(gone): 4}
+    del studio.projects[gone]
+    studio.tasks = {id: task for id, task in studio.tasks.items() if task["project"] != gone}
+    found = run(settings, None, tmp_path / "one")
+    assert found.counts["projects"] == {str(kept): 4}
+    (line,) = found.errors
+    assert f"project {gone} is gone" in line
+    with pytest.raises(LabelStudioError, match=f"no project {gone}"):
+        run(settings, gone, tmp_path / "none")

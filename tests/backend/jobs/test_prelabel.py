@@ -4,7 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from fastapi import HTTPException
 from sqlalchemy import select
+from sqlalchemy.exc import DataError
 
 from backend.errors import LabelStudioError, ModelUnavailable
 from backend.jobs.errors import JobError
@@ -325,3 +327,71 @@ def test_many_pages(studio: FakeLabelStudio, settings: Settings, project: int) -
     tasks = [studio.add_task(project, b"") for _ in range(103)]
     found = run(settings, project)
     assert (found.tasks, found.without_regions) == (103, len(tasks))
+
+
+@pytest.mark.parametrize("id", ["x" * 129, "r\x00"])
+def test_a_region_whose_id_no_database_takes_fails_its_task_only(
+    studio: FakeLabelStudio, settings: Settings, project: int, id: str
+) -> None:
+    with_boxes(studio, project, 1)
+    task = studio.add_task(project, picture(7))
+    studio.add_prediction(task, [box(id)])
+    found = run(settings, project)
+    assert (found.created, found.failed) == (1, 1)
+    assert found.errors[0].startswith(f"task {task}: the id of region")
+
+
+def test_text_that_no_database_takes_fails_its_task_only(
+    studio: FakeLabelStudio, settings: Settings, project: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise DataError("INSERT", None, ValueError("text cannot hold NUL"))
+
+    with_boxes(studio, project, 2)
+    monkeypatch.setattr("backend.assistant.stored.add_suggestions", refuse)
+    found = run(settings, project)
+    assert found.failed == 2
+    assert "cannot hold NUL" in found.errors[0]
+
+
+def test_the_queue_of_annotators_is_made_once(
+    studio: FakeLabelStudio, settings: Settings, project: int
+) -> None:
+    with_boxes(studio, project, 2)
+    run(settings, project)
+    (view,) = studio.views
+    assert view["project"] == project
+    assert view["data"]["title"] == "regiontext: useful first"
+    assert view["data"]["ordering"] == ["tasks:predictions_score"]
+    with_boxes(studio, project, 1)
+    assert run(settings, project).created == 1
+    assert len(studio.views) == 1
+
+
+def test_images_that_are_not_filled_stand_anywhere_in_the_queue(
+    studio: FakeLabelStudio, settings: Settings, project: int
+) -> None:
+    tasks = with_boxes(studio, project, 8)
+    run(settings.model_copy(update={"control": 0.5}), project)
+    made = [ours(studio, task)[0] for task in tasks]
+    filled = {p["score"] for p in made if read_results(p["result"]).fields}
+    unfilled = [p["score"] for p in made if not read_results(p["result"]).fields]
+    assert filled and unfilled
+    assert set(unfilled) <= filled
+
+
+def test_one_refused_prediction_does_not_keep_the_others_out(
+    studio: FakeLabelStudio, settings: Settings, project: int
+) -> None:
+    tasks = with_boxes(studio, project, 3)
+    studio.refuse = lambda method, path: 400 if path.endswith("/import/predictions") else None
+
+    def refuse_one(body: dict[str, Any]) -> None:
+        if body["task"] == tasks[1]:
+            raise HTTPException(400, "this one is wrong")
+
+    studio.before_create = refuse_one
+    found = run(settings, project)
+    assert (found.created, found.failed) == (2, 1)
+    assert "this one is wrong" in found.errors[0]
+    assert [len(ours(studio, task)) for task in tasks] == [1, 0, 1]

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         image = load_image(options.image.read_bytes())
-        data = json.loads(options.annotation.read_text(encoding="utf-8"))
+        data = json.loads(options.annotation.read_text(encoding="utf-8-sig"))
         results = find_results(
             data,
             image_name=options.image.name,
@@ -47,10 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         for path in _write(image, chosen, options):
             print(path)
-    except (json.JSONDecodeError, RecursionError) as fault:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as fault:
         print(f"{options.annotation} is no JSON that can be read: {fault}", file=sys.stderr)
         return 1
-    except (OSError, UnicodeDecodeError, RegiontextError) as fault:
+    except (OSError, RegiontextError) as fault:
         print(fault, file=sys.stderr)
         return 1
     return 1 if faults else 0
@@ -97,9 +97,19 @@ def _parser() -> argparse.ArgumentParser:
         help="how much context a crop has each way, in sides of the region (default 0.5)",
     )
     parser.add_argument(
-        "--seed", type=int, default=1, help="of the first training sample; the second has the next"
+        "--seed",
+        type=_seed,
+        default=1,
+        help="of the first training sample; the second has the next",
     )
     return parser
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if seed < 0:
+        raise argparse.ArgumentTypeError(f"{seed} is below 0")
+    return seed
 
 
 def _chosen(regions: Sequence[Region], item: int, ids: Sequence[str] | None) -> list[Region]:

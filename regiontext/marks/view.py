@@ -30,6 +30,9 @@ from regiontext.region import Region
 __all__ = ["SCOPES", "Rendered", "View", "crop_box", "render"]
 
 SCOPES: Final = ("whole", "crop", "both")
+_WHOLE: Final = ("min_side", "max_side", "alpha", "dots")
+_REAL: Final = ("context", "width")
+_OPTIONAL: Final = ("alpha", "width", "dots")
 # A stroke as wide as a third of the picture's longer side still is a mark.
 _WIDEST: Final = 112
 
@@ -45,7 +48,7 @@ class View:
     drawn. evidence: which facts of `evidence.FACTS` go with the question as text; True for the
     size, place and relations, False for none. alpha, width, dots: given, they hold in every style,
     random ones too (see `Style`); None leaves them to the kind. Published results of ViP-LLaVA are
-    with alpha 128 and width 3. MarkError if a value is out of range.
+    with alpha 128 and width 3. MarkError if a value is out of range or of another type.
     """
 
     scope: str = "whole"
@@ -64,6 +67,7 @@ class View:
             raise MarkError(f"unknown scope {self.scope!r}; use one of {', '.join(SCOPES)}")
         if self.kind != ANY_KIND:
             check_kind(self.kind)
+        self._check_types()
         if not (math.isfinite(self.context) and self.context >= 0):
             raise MarkError(f"context is {self.context}; it must be 0 or more")
         if self.min_side < 1 or self.max_side < 1:
@@ -77,10 +81,20 @@ class View:
             unknown = [fact for fact in self.facts if fact not in FACTS]
             if unknown:
                 raise MarkError(f"unknown evidence {unknown}; known are {', '.join(FACTS)}")
-        for name, value in (("alpha", self.alpha), ("dots", self.dots)):
-            if value is not None and not isinstance(value, int):
-                raise MarkError(f"{name} is {value!r}; it must be a whole number")
         self.styled(inference_style())
+
+    def _check_types(self) -> None:
+        for name in (*_WHOLE, *_REAL):
+            value = getattr(self, name)
+            kinds, what = (int, "a whole number") if name in _WHOLE else (int | float, "a number")
+            optional = value is None and name in _OPTIONAL
+            if not optional and (isinstance(value, bool) or not isinstance(value, kinds)):
+                raise MarkError(f"{name} is {value!r}; it must be {what}")
+        if not isinstance(self.evidence, bool | list | tuple):
+            raise MarkError(
+                f"evidence is {self.evidence!r}; it must be true, false or a list of "
+                f"{', '.join(FACTS)}"
+            )
 
     @property
     def facts(self) -> tuple[str, ...]:

@@ -119,6 +119,25 @@ def test_unusable_files_say_why(
     (tmp_path / "deep.json").write_text("[" * 200_000)
     assert main([str(image), str(tmp_path / "deep.json"), out]) == 1
     assert "is no JSON" in capsys.readouterr().err
+    (tmp_path / "wide.json").write_text("[]", encoding="utf-16")
+    assert main([str(image), str(tmp_path / "wide.json"), out]) == 1
+    assert "wide.json is no JSON" in capsys.readouterr().err
+
+
+def test_json_saved_with_a_byte_order_mark_is_read(image: Path, tmp_path: Path) -> None:
+    path = tmp_path / "notepad.json"
+    path.write_text(json.dumps([shape("a")]), encoding="utf-8-sig")
+    assert main([str(image), str(path), str(tmp_path / "out"), "--scope", "whole"]) == 0
+    assert sheets(tmp_path / "out") == ["01-a.png"]
+
+
+def test_a_seed_below_zero_is_a_wrong_command_line(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, [shape("a")])
+    with pytest.raises(SystemExit, match="2"):
+        main([str(image), path, str(tmp_path / "out"), "--seed", "-1"])
+    assert "argument --seed: -1 is below 0" in capsys.readouterr().err
 
 
 def test_it_runs_as_a_program(image: Path, tmp_path: Path) -> None:

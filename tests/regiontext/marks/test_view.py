@@ -226,6 +226,14 @@ def test_views_go_to_json_and_back() -> None:
         ({"dots": "9"}, "dots is '9'"),
         ({"dots": 0}, "0 dots"),
         ({"magnify": 2}, "magnify.*max_side"),
+        ({"context": "1"}, "context is '1'; it must be a number"),
+        ({"context": None}, "context is None; it must be a number"),
+        ({"width": "3"}, "width is '3'; it must be a number"),
+        ({"min_side": 10.5}, "min_side is 10.5; it must be a whole number"),
+        ({"max_side": True}, "max_side is True; it must be a whole number"),
+        ({"alpha": True}, "alpha is True; it must be a whole number"),
+        ({"evidence": "size"}, "evidence is 'size'; it must be true, false or a list of"),
+        ({"evidence": None}, "evidence is None; it must be true, false or a list of"),
     ],
 )
 def test_impossible_views_are_refused(values: dict[str, Any], message: str) -> None:

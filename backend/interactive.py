@@ -22,7 +22,7 @@ from backend.assistant import Assistant
 from backend.errors import BackendError
 from backend.fill import Target, results_of, target_of
 from backend.gestures import pointed_at
-from backend.known import Known, known_of, marked, text_in
+from backend.known import Known, is_marked, known_of, marked, text_in
 from backend.label_studio import project_id
 from backend.ledger import Call, Ledger, Pending
 from backend.relate import merged_lines
@@ -214,9 +214,13 @@ def _targets(turn: _Turn) -> tuple[dict[str, Target | None], list[Target]]:
     empty = {id: _has_empty_field(turn, region) for id, region in others.items()}
     own: dict[str, Target | None] = {}
     for id in turn.call.own:
-        prompt = drawn.get(id)
-        if turn.call.own[id].results[0].get("is_positive") is False:
+        prompt, shape = drawn.get(id), turn.call.own[id].results[0]
+        if shape.get("is_positive") is False:
             own[id] = None
+            continue
+        # The page sends along what it accepted before, under the same label: no gesture, and answered already.
+        if is_marked(shape):
+            own[id] = target_of(context, id, config=config, renew=False, may_wish=True)
             continue
         # Two annotators draw nearly the same box: it must not turn into the other's region, words and all.
         its_own = prompt is not None and prompt.shape == "rectangle" and turn.known.may_be_anothers

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from regiontext.labelstudio.decode import is_shape
 from regiontext.labelstudio.results import Result, Results, read_results, text_of
 
 __all__ = [
@@ -95,7 +96,7 @@ def results_in(holder: Mapping[str, Any]) -> list[Result]:
 def bundle(results: Sequence[Mapping[str, Any]], region_id: str) -> list[Result]:
     """Every result of one region, the shape first (Label Studio reads a region's own facts off the first)."""
     mine = [dict(item) for item in results if item.get("id") == region_id]
-    return sorted(mine, key=lambda item: not _is_first(item))
+    return sorted(mine, key=lambda item: not is_shape(item))
 
 
 def marked(shape: Mapping[str, Any], note: str | None = None) -> Result:
@@ -121,10 +122,6 @@ def is_marked(shape: Mapping[str, Any]) -> bool:
 def text_in(result: Mapping[str, Any] | None) -> tuple[str, ...]:
     """The texts or choices of a field's result that are more than white space."""
     return tuple(t for t in text_of(result) if t.strip()) if result is not None else ()
-
-
-def _is_first(item: Mapping[str, Any]) -> bool:
-    return item.get("type") not in ("textarea", "choices")
 
 
 def _objects(value: object) -> Iterator[Mapping[str, Any]]:

@@ -6,7 +6,8 @@ others: a region that was answered in peace is already the annotator's, who may 
 five seconds that the draft lags behind, and echoing it would undo that.
 
 What tells the cases apart (all from the page's own code, Label Studio 1.23):
-* A request holds every waiting region of the same type and first label. One that is absent from it is gone.
+* A request holds every waiting region of the same type and first label, and those accepted before, which carry our
+  mark. A waiting one that is absent from it is gone.
 * A request was overtaken when the next one came before its answer could have arrived (`GRACE_S`).
 * Drafts hold waiting regions too. A draft saved after a region was drawn that lacks it: the annotator deleted it.
 * A region whose answer was accepted carries our mark in the draft; one without it in a draft saved after the
@@ -116,7 +117,7 @@ class Ledger:
         for id, results in regions.items():
             before = page.waiting.pop(id, None)
             filled: asyncio.Future[Filled] = asyncio.get_running_loop().create_future()
-            if before is not None and before.delivered_at is not None:
+            if before is not None and before.delivered_at is not None and not is_marked(results[0]):
                 # Answered, and yet waiting: nothing accepted the answer by itself.
                 self._manual[project, owner] = True
             elif before is not None and before.results == results:

@@ -288,6 +288,20 @@ def test_pointing_keeps_what_a_human_wrote_and_renews_what_we_wrote(
     assert captions(stage.predict(body)) == {polygon: ("a human's words",)}
 
 
+def test_a_region_accepted_before_is_echoed_and_neither_asked_nor_taken_for_a_gesture(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    stage = set_stage()
+    accepted = stage.predict(calling(drawn, rectangle("a", x=5.0, y=50.0, width=40.0, height=45.0)))
+    asked = len(stage.model.asked)
+    inside = rectangle("by hand", x=10.0, y=55.0, width=30.0, height=35.0)
+    body = drafted(calling(drawn, *accepted, rectangle("b", x=60.0, y=60.0)), *accepted, inside)
+    back = stage.predict(body)
+    assert set(captions(back)) == {"a", "b"}
+    assert [item for item in back if item["id"] == "a"] == accepted
+    assert len(stage.model.asked) == 2 * asked
+
+
 # --- the prompt area ---------------------------------------------------------------------------
 
 

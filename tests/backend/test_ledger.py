@@ -253,3 +253,18 @@ def test_odd_shapes_do_not_stop_it(value: object) -> None:
         assert set(ledger.open(1, 1, [shape, {"id": "a"}, {}], task(), now=T0).own) == {"a"}
 
     run(work())
+
+
+def test_a_region_that_comes_again_with_our_mark_was_accepted() -> None:
+    async def work() -> None:
+        ledger = Ledger()
+        first = ledger.open(1, 1, [rectangle("a", "Car")], task(), now=T0)
+        ledger.close(first, now=T0 + 1)
+        # The page sends accepted regions of the same label along.
+        both = [marked(rectangle("a", "Car")), rectangle("b", "Car")]
+        second = ledger.open(1, 1, both, task(), now=T0 + 10)
+        ledger.close(second, now=T0 + 11)
+        third = ledger.open(1, 1, [rectangle("c", "Person")], task(), now=T0 + 20)
+        assert not third.carried
+
+    run(work())

@@ -243,12 +243,16 @@ class PackedModel:
         layout = plan(
             [wanted[key].ids for key in order], [()] * len(order), before=[0] * len(order)
         )
-        parts: list[Tensor] = []
-        for adapter in dict.fromkeys(key[0] for key in order):
+        # Adapters of the language model alone share what the tower sees.
+        seers = {key: key[0] if self._adapters.touches_pictures(key[0]) else None for key in order}
+        seen: dict[Kept, Tensor] = {}
+        for adapter in dict.fromkeys(seers.values()):
+            own = {wanted[key].key: wanted[key] for key in order if seers[key] == adapter}
             self._adapters.activate(adapter)
-            own = [wanted[key] for key in order if key[0] == adapter]
-            parts += embedded(self._model, own)
+            made = embedded(self._model, list(own.values()))
+            seen |= {(adapter, key): part for key, part in zip(own, made, strict=True)}
         self._adapters.activate(None)
+        parts = [seen[seers[key], key[1]] for key in order]
         rows = self._decoder.rows(len(order), layout.mask.shape[2])
         self._run(torch.cat(parts), layout, rows, [key[0] for key in order])
         return {

@@ -167,7 +167,12 @@ def test_packed_and_general_say_the_same(packed: PackedModel, general: OverlayMo
             assert (a.id, a.logprob) == (b.id, pytest.approx(b.logprob, abs=1e-3))
 
 
-def test_an_image_is_seen_once(packed: PackedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_is_seen_once(
+    packed: PackedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    make_adapter: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
     seen: list[int] = []
     tower = packed._model.model.vision_tower.embeddings
     see = tower.forward
@@ -183,6 +188,10 @@ def test_an_image_is_seen_once(packed: PackedModel, monkeypatch: pytest.MonkeyPa
     assert [answer.text for answer in ask(packed, *asked)] == [answer.text for answer in first]
     ask(packed, prompt(TEXTS[0], 70, OPTIONS), prompt(TEXTS[0], 72, OPTIONS))
     assert sum(seen) == 3
+    packed.load_adapter("a", make_adapter(tmp_path / "a"))  # of the language model alone
+    packed.answer([Job(prompt(TEXTS[0], 73), name) for name in ("a", None)])
+    packed.unload_adapter("a")
+    assert sum(seen) == 4
     packed._kept.clear()
     assert [answer.text for answer in ask(packed, *asked)] == [answer.text for answer in first]
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -23,6 +24,7 @@ from model_server.errors import ModelFolderError
 from model_server.families import open_model
 from model_server.folder import BUNDLED, ModelFolder, find_model
 from model_server.protocol.fetch import Fetcher
+from model_server.segmenter_routes import Segmenting
 
 __all__ = ["main"]
 
@@ -60,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         api_key=os.environ.get("REGIONTEXT_MODEL_API_KEY") or None,
         admin_key=os.environ.get("REGIONTEXT_MODEL_ADMIN_KEY") or None,
         fetcher=Fetcher(args.image_hosts),
+        segmenting=_segmenting(args),
     )
     server = uvicorn.Server(
         uvicorn.Config(
@@ -87,6 +90,19 @@ def _open(folder: ModelFolder, adapters: dict[str, Path], args: argparse.Namespa
     for name, path in adapters.items():
         model.load_adapter(name, path)
     return model
+
+
+def _segmenting(args: argparse.Namespace) -> Segmenting | None:
+    source = args.segmenter
+    if not source:
+        return None
+
+    def open_it() -> Any:
+        from model_server.segmenter import open_segmenter
+
+        return open_segmenter(source, device=args.device)
+
+    return Segmenting(open_it, name=Path(source).stem)
 
 
 def _named_path(text: str) -> tuple[str, Path]:
@@ -129,6 +145,11 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=PATH",
         help="adapters to load at start",
+    )
+    parser.add_argument(
+        "--segmenter",
+        metavar="FOLDER|HUB_ID|FILE.pth",
+        help="a SAM that turns clicks into masks (POST /v1/segment); none by default",
     )
     parser.add_argument("--access-log", action="store_true", help="log every request")
     return parser

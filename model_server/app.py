@@ -13,6 +13,7 @@ import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from model_server.protocol.schemas import (
     UnloadAdapterRequest,
     parse_body,
 )
+from model_server.segmenter_routes import Segmenting, segment_router
 from model_server.streaming import Events
 
 __all__ = ["create_app"]
@@ -53,6 +55,7 @@ def create_app(
     limits: ImageLimits | None = None,
     fetcher: Fetcher | None = None,
     max_body_bytes: int = 64_000_000,
+    segmenting: Segmenting | None = None,
 ) -> FastAPI:
     """The model server as an ASGI app. The engine starts and stops with it.
 
@@ -62,6 +65,7 @@ def create_app(
         limits: bounds on the images of one request.
         fetcher: fetches images given by address; by default none are.
         max_body_bytes: longest request body that is read.
+        segmenting: answers POST /v1/segment; without one it is 404.
     """
     limits = limits or ImageLimits()
     started = int(time.time())
@@ -75,6 +79,8 @@ def create_app(
         yield
         await run_in_threadpool(engine.stop)
         pool.shutdown(wait=False)
+        if segmenting:
+            segmenting.close()
 
     app = FastAPI(title="regiontext model server", lifespan=lifespan)
 
@@ -213,6 +219,8 @@ def create_app(
 
     app.include_router(v1)
     app.include_router(admin)
+    body = partial(_read, limit=max_body_bytes)
+    app.include_router(segment_router(segmenting, body, limits, Depends(check_key)))
     return app
 
 

@@ -99,10 +99,16 @@ def ellipse_ring(
 
 
 def cubic(start: Points, first: Points, second: Points, end: Points, count: int = 24) -> Points:
-    """A cubic Bézier curve as float64[count + 1, 2]; the four arguments are float64[2]."""
+    """A cubic Bézier curve at count + 1 equally spaced t in 0..1: float64[count + 1, 2].
+
+    The four arguments are float64[2], or float64[C, 1, 2] for C curves at once.
+    """
     t = np.linspace(0.0, 1.0, count + 1)[:, None]
     u = 1.0 - t
-    return u**3 * start + 3 * u**2 * t * first + 3 * u * t**2 * second + t**3 * end
+    # Products, not powers: a power's last bit differs between machines, and so would the pixels.
+    ahead, behind = 3 * (u * u) * t, 3 * u * (t * t)
+    curve: Points = u * u * u * start + ahead * first + behind * second + t * t * t * end
+    return curve
 
 
 def outer_box(rings: Sequence[Points]) -> Box:

@@ -17,12 +17,11 @@ import numpy as np
 from regiontext.marks.kinds import NUMBER
 from regiontext.marks.layouts import boxes, numbers, pixels, points, strokes
 from regiontext.marks.layouts.place import Place, Rng, scale_of, scaled
-from regiontext.marks.layouts.strokes import bezier
 from regiontext.marks.parts import Bounds, Part
 from regiontext.marks.style import Style
 from regiontext.region import Region
 
-__all__ = ["Layout", "Mark", "bezier", "lay_out", "lay_out_all", "scale_of", "scaled"]
+__all__ = ["Layout", "Mark", "lay_out", "lay_out_all", "scale_of", "scaled"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,12 +8,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontext.geometry import cubic
 from regiontext.marks.layouts.place import Place, Rng, scaled
 from regiontext.marks.parts import Part, Path, Points, Polygon
 from regiontext.marks.sampling import farthest_points, random_points
 from regiontext.marks.style import Style
 
-__all__ = ["arrow", "bezier", "scribble", "triangle"]
+__all__ = ["arrow", "scribble", "triangle"]
 
 _ARROW_LENGTH: Final = 50.0
 _ARROW_HEAD: Final = 6.0
@@ -21,18 +22,6 @@ _ARROW_HEAD: Final = 6.0
 _WING_TURN: Final = np.array([[0.5, -math.sqrt(0.75)], [math.sqrt(0.75), 0.5]])
 _WIDEST_ANGLE: Final = math.radians(150)
 _SAMPLES: Final = 1000
-
-
-def bezier(control: Points, samples: int) -> Points:
-    """The cubic Bezier curve through float64[4, 2] control points at `samples` equally spaced t in
-    0..1.
-    """
-    t = np.linspace(0.0, 1.0, samples)[:, None]
-    u = 1.0 - t
-    a, b, c, d = control
-    # Products, not powers: a power's last bit differs between machines, and so would the pixels.
-    curve: Points = u * u * u * a + 3 * (u * u) * t * b + 3 * u * (t * t) * c + t * t * t * d
-    return curve
 
 
 def triangle(place: Place, style: Style, rng: Rng) -> tuple[Part, ...]:
@@ -75,7 +64,7 @@ def scribble(place: Place, style: Style, rng: Rng) -> tuple[Part, ...]:
     pixels = place.pixels
     control = place.shift(_zigzag(pixels) if rng is None else random_points(pixels, 4, rng))
     samples = max(2, int(_SAMPLES * place.s))
-    return (Path(bezier(control, samples), scaled(style.width, place.size)),)
+    return (Path(cubic(*control, count=samples - 1), scaled(style.width, place.size)),)
 
 
 def _zigzag(pixels: NDArray[np.bool_]) -> Points:

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from regiontext.geometry import cubic
 from regiontext.marks.coverage import coverage
 from regiontext.marks.kinds import KINDS
-from regiontext.marks.layout import bezier, lay_out, scaled
+from regiontext.marks.layout import lay_out, scaled
 from regiontext.marks.parts import Oval, Path, Polygon, Raster, Rectangle, Rings
 from regiontext.marks.style import Style, inference_style, training_style
 from regiontext.region import Region
@@ -140,7 +141,7 @@ def test_a_one_pixel_line_still_gets_a_triangle() -> None:
 
 def test_the_scribble_is_a_bezier_through_the_region() -> None:
     control = np.array([(0, 0), (10, 20), (30, 20), (40, 0)], dtype=np.float64)
-    curve = bezier(control, 101)
+    curve = cubic(*control, count=100)
     assert curve[0].tolist() == [0, 0] and curve[-1].tolist() == [40, 0]
     assert curve[50] == pytest.approx([20, 15])
     (part,) = lay_out(box(20, 30, 120, 100), inference_style("scribble")).parts

@@ -37,13 +37,14 @@ FACTS: Final = ("size", "place", "size word", "colours", "counts", "relations", 
 """What an evidence line can tell. size, place: how much of the image a region covers, and where.
 size word: small, of medium size or large. colours: the names of its pixels' colours. counts: how
 many regions there are, and how many with the same label. relations: how the first of two regions
-lies to the second. pairs: that for every pair of two and more, with what touches or is near, the
-nearest first."""
+lies to the second. pairs: that for the six nearest pairs of two and more, with what touches or is
+near, the nearest first."""
 
 DEFAULT_FACTS: Final = ("size", "place", "relations")
 """The facts that the bundled model is trained with."""
 
 _MAX_PAIRS: Final = 6
+_ENDINGS: Final = {1: "st", 2: "nd", 3: "rd"}
 # Shares of the image that a box covers, between those that the bundled model's world has.
 _MEDIUM, _LARGE = 0.025, 0.125
 
@@ -216,7 +217,11 @@ def _percent(share: float) -> str:
 
 def _ordinal(index: int) -> str:
     names = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
-    return names[index] if index < len(names) else f"{index + 1}th"
+    if index < len(names):
+        return names[index]
+    number = index + 1
+    teen = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teen else _ENDINGS.get(number % 10, 'th')}"
 
 
 def _listed(words: Sequence[Any]) -> str:

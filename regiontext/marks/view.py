@@ -21,7 +21,13 @@ from regiontext.evidence import DEFAULT_FACTS, FACTS, evidence_line
 from regiontext.geometry import Box
 from regiontext.marks.colours import contrasting_colours
 from regiontext.marks.draw import draw_over
-from regiontext.marks.kinds import ANY_KIND, NUMBER, TRAINING_KINDS, check_kind
+from regiontext.marks.kinds import (
+    ANY_KIND,
+    LARGEST_NUMBER,
+    NUMBER,
+    TRAINING_KINDS,
+    check_kind,
+)
 from regiontext.marks.layout import Layout, Mark, lay_out_all
 from regiontext.marks.phrase import phrase
 from regiontext.marks.style import Style, inference_style, training_styles
@@ -272,6 +278,11 @@ def _hash(images: Sequence[Image.Image], view: View) -> str:
 def _check(image: Image.Image, regions: Sequence[Region]) -> None:
     if not regions:
         raise MarkError("no region to render; give at least one")
+    if len(regions) > LARGEST_NUMBER:
+        raise MarkError(
+            f"{len(regions)} regions are more than {LARGEST_NUMBER}, the most that one image can "
+            "tell apart; render fewer at a time"
+        )
     if image.mode != "RGB":
         raise MarkError(f"the image has mode {image.mode}; load it with images.load_image (RGB)")
     for region in regions:

@@ -222,6 +222,13 @@ def test_relations_of_three_regions_only_when_asked_for_and_bounded() -> None:
     assert line.count(".") == 6 and "The 11th is left of" not in line
 
 
+def test_regions_are_counted_in_english() -> None:
+    crowd = [box(10 * i, 0, 10 * i + 5, 10) for i in range(23)]
+    line = evidence_line(crowd, SIZE, facts=("place",))
+    for ordinal in ("first", "ninth", "10th", "11th", "13th", "20th", "21st", "22nd", "23rd"):
+        assert f"The {ordinal} region is at" in line
+
+
 def test_unknown_facts_and_missing_pixels_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\['hue'\].*colours"):
         evidence_line(CARS, SIZE, facts=("hue",))

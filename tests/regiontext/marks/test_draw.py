@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path as FilePath
+from random import Random
 
 import numpy as np
 import pytest
@@ -18,9 +19,9 @@ from regiontext.errors import MarkError
 from regiontext.marks.coverage import coverage
 from regiontext.marks.draw import draw, draw_over, ink_on
 from regiontext.marks.kinds import COLOURS, KINDS
-from regiontext.marks.layout import Layout, Mark, lay_out
+from regiontext.marks.layout import Layout, Mark, lay_out, lay_out_all
 from regiontext.marks.parts import Oval, Part, Path, Raster, Rectangle
-from regiontext.marks.style import inference_style, training_style
+from regiontext.marks.style import Style, inference_style, training_style
 from regiontext.region import Region
 from tests.regiontext.marks.explicit import SIZE, channel, mark, marks
 from tests.regiontext.marks.textbook import textbook
@@ -104,6 +105,39 @@ def test_marks_that_do_not_overlap_may_come_in_any_order(order: list[int]) -> No
     assert (
         draw(noise(size=size), [apart[i] for i in order]) == draw(noise(size=size), apart)
     ).all()
+
+
+@st.composite
+def scattered(draw: st.DrawFn) -> list[tuple[Region, Style]]:
+    """Regions of odd shapes, each in a field of its own of a large image, in fixed styles."""
+    found = []
+    for index in range(draw(st.integers(2, 4))):
+        x, y = 100 + 400 * (index % 2), 100 + 400 * (index // 2)
+        width, height = draw(st.integers(1, 90)), draw(st.integers(1, 90))
+        mask = np.zeros((800, 800), dtype=bool)
+        seed = draw(st.integers(0, 99))
+        mask[y : y + height, x : x + width] = (
+            np.random.default_rng(seed).random((height, width)) < 0.8
+        )
+        mask[y, x] = True
+        kind = draw(st.sampled_from(KINDS))
+        number = index + 1 if kind == "number" else None
+        found.append((Region.from_mask(str(index), mask), inference_style(kind, "lime", number)))
+    return found
+
+
+@settings(deadline=None, max_examples=30)
+@given(scattered(), st.randoms(use_true_random=False))
+def test_unrelated_regions_may_be_laid_out_and_drawn_in_any_order(
+    pairs: list[tuple[Region, Style]], random: Random
+) -> None:
+    image = np.full((800, 800, 3), 120, dtype=np.uint8)
+    mixed = random.sample(pairs, len(pairs))
+    pictures = []
+    for order in (pairs, mixed):
+        regions, styles = zip(*order, strict=True)
+        pictures.append(draw(image, map(Mark, styles, lay_out_all(regions, styles))))
+    assert (pictures[0] == pictures[1]).all()
 
 
 def test_an_inset_is_blended_over_the_parts_in_black_or_white() -> None:

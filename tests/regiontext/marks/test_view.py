@@ -129,6 +129,10 @@ def test_more_regions_than_colours_are_numbered() -> None:
             render(GREY, many, View(kind=kind))
     with pytest.raises(MarkError, match=r"at most 9 regions.*kind 'number'"):
         render(GREY, many, View(kind="mask"), rng=rng)
+    crowd = [box(i % 100, i // 100, i % 100 + 1, i // 100 + 1, str(i)) for i in range(1000)]
+    for source in (None, rng):
+        with pytest.raises(MarkError, match=r"1000 regions are more than 999.*fewer"):
+            render(GREY, crowd, View(kind="number"), rng=source)
     # Ten kinds in nine colours each are enough for an open kind in training.
     assert len(set(render(GREY, many, View(kind="any"), rng=rng).phrases)) == 15
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -26,6 +27,13 @@ def on_the_image(part: Part, size: tuple[int, int] = SIZE) -> NDArray[np.bool_]:
     whole = np.zeros((size[1], size[0]), dtype=bool)
     whole[y : y + window.shape[0], x : x + window.shape[1]] = window
     return whole
+
+
+def on_a_canvas(part: Rectangle) -> NDArray[np.bool_]:
+    """What Pillow draws, whatever the part says of its bounds."""
+    canvas = Image.new("1", (50, 50))
+    ImageDraw.Draw(canvas).rectangle(part.box, outline=1, width=part.width)
+    return np.asarray(canvas)
 
 
 @st.composite
@@ -72,6 +80,15 @@ def test_a_mark_stays_within_its_bounds(region: Region, kind: str, seed: int | N
     alone, (left, top) = coverage(layout, region.size)
     window[top : top + alone.shape[0], left : left + alone.shape[1]] ^= alone
     assert not window.any()
+
+
+def test_a_rectangle_thinner_than_its_outline_stays_within_its_bounds() -> None:
+    for width, height, stroke in itertools.product(range(6), range(6), range(8)):
+        part = Rectangle((20, 20, 20 + width, 20 + height), stroke)
+        rows, columns = np.nonzero(on_a_canvas(part))
+        x0, y0, x1, y1 = part.bounds
+        assert x0 <= columns.min(initial=x1) and columns.max(initial=x0) <= x1, part
+        assert y0 <= rows.min(initial=y1) and rows.max(initial=y0) <= y1, part
 
 
 @settings(deadline=None, max_examples=60)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.marks [--quick]
 
-Marks: ViP-LLaVA's eight kinds, each on four regions (a box, an ellipse's polygon, a brush
+Marks: every kind, each on four regions (a box, an ellipse's polygon, a brush
 stroke's mask, a star-shaped polygon) whose boxes are 10, 20, 30 and 40 % of the image's sides, each
 region with the inference style and with two training layouts (seed 2312; one at 4000 x 3000). The
 layouts are made beforehand, and both draw the same ones; that the pictures are equal is checked for
@@ -12,7 +12,7 @@ The peer is the textbook way: the image, kept as a Pillow RGB image, becomes RGB
 on a transparent layer of its size; `Image.alpha_composite`; back to RGB. Ours keeps the image as an
 array and draws in place (`draw_over`) or on a copy (`draw`). One thread, each mark timed alone, turn
 and turn about, twice in a row each turn, the best of all; the ratio is that of the sums over the
-eight kinds.
+kinds.
 
 Memory: `draw` of one mark of each kind on 8000 x 6000 (a region of 40 % of the sides), in a process
 of its own: the highest resident set (Pillow's canvases included) minus the one before the image was
@@ -43,6 +43,7 @@ from rich.table import Table
 
 from benchmarks.report import Claim, report
 from regiontext.marks.draw import draw, draw_over
+from regiontext.marks.kinds import KINDS
 from regiontext.marks.layout import Mark, lay_out
 from regiontext.marks.style import inference_style, training_style
 from regiontext.region import Region
@@ -50,7 +51,6 @@ from tests.regiontext.marks.textbook import textbook
 
 __all__ = ["main"]
 
-KINDS = ("rectangle", "ellipse", "point", "triangle", "scribble", "mask", "contour", "arrow")
 SEED = 2312
 HUGE = (8000, 6000)
 Pixels = NDArray[np.uint8]

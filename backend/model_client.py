@@ -104,9 +104,7 @@ class ModelClient:
             UnknownModel: the server does not know the model.
             ModelError: the request was refused, or the answer is empty or none of the options.
         """
-        urls = await asyncio.to_thread(
-            lambda: [i if isinstance(i, str) else data_url(i) for i in images]
-        )
+        urls = [i if isinstance(i, str) else await asyncio.to_thread(data_url, i) for i in images]
         content: list[dict[str, Any]] = [
             {"type": "image_url", "image_url": {"url": url}} for url in urls
         ]

@@ -7,8 +7,9 @@ Knows nothing of how a prediction is made or stored, nor of who starts it (the c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -29,6 +30,7 @@ from regiontext.labelstudio.config import LabelingConfig, parse_config
 __all__ = ["Bulk", "Options", "Prelabelled", "open_bulk", "prelabel"]
 
 PAGE = 50
+_TURN_S = 0.0005
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,20 @@ class Bulk:
         return version, True
 
 
+@contextmanager
+def _quick_turns() -> Iterator[None]:
+    """Let the event loop have its turn soon while threads draw.
+
+    After every call into the system it waits for whichever thread computes, 5 ms by default: five for each question.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _TURN_S))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
 @asynccontextmanager
 async def open_bulk(
     settings: Settings,
@@ -202,6 +218,7 @@ async def open_bulk(
     Raises what `prelabel` raises.
     """
     async with AsyncExitStack() as stack:
+        stack.enter_context(_quick_turns())
         name = f"prelabel-{options.project}"
         await stack.enter_async_context(
             exclusive(settings.data_dir / "locks", name, waiting=waiting)

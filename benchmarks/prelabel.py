@@ -1,0 +1,192 @@
+"""Bulk pre-labelling beside what its model server alone sustains, and beside handling tasks one after the other.
+
+    python -m benchmarks.prelabel [--quick] [--tasks 10000]
+
+The neighbours are stubs in a process of their own (benchmarks/prelabel_stub.py): a Label Studio with tasks of five
+boxes each, every one on a 640 x 480 JPEG of its own, and a model that needs 100 ms for an answer and works on eight at
+once, so 80 a second and no more: about what one GPU with a small vision model does.
+
+* `prelabel_of_ceiling`: answers a second that the model gave `regiontext prelabel`, over those it gave
+  a bare client with as many connections that sends the same bytes again and again. Both by the stub's clock, from the
+  first question to the last answer. Ours reads the tasks, fetches and decodes images, draws views, keeps suggestions
+  with their provenance in SQLite, and stores predictions in Label Studio, in one process. Checked: every task has
+  exactly one prediction with all its captions.
+* `batch_vs_serial`: the time per task of a batch of 100 tasks handled as a backend written with label-studio-ml is: one
+  task after the other, one region after the other, one HTTP call each (image fetched once per task, region cut out,
+  asked; nothing stored), over that of `regiontext prelabel`, all included. With --quick, fewer tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import io
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from backend.jobs.prelabel import prelabel
+from backend.settings import Settings
+from benchmarks.prelabel_stub import REGIONS, SIZE, boxes
+from benchmarks.processes import running
+from benchmarks.report import Claim, report
+from tests.label_studio_server import free_port
+
+__all__ = ["main"]
+
+LATENCY_MS, AT_ONCE = 100, 8
+CONCURRENCY = 4
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer tasks")
+    parser.add_argument("--tasks", type=int, default=10_000, help="to pre-label")
+    args = parser.parse_args()
+    tasks = 80 if args.quick else args.tasks
+    with _stub(tasks) as url:
+        asyncio.run(_bare(url, tasks * REGIONS))
+        ceiling = _rate(url)
+    with _stub(tasks) as url:
+        _prelabel(url)
+        ours = _rate(url)
+        whole = httpx.get(f"{url}/stats").json()["whole"]
+    if whole != tasks:
+        raise SystemExit(f"{whole} of {tasks} tasks have exactly one whole prediction")
+    few, many = (6, 24) if args.quick else (100, 100)
+    with _stub(many) as url:
+        started = time.perf_counter()
+        _serial(url, few)
+        serial = (time.perf_counter() - started) / few
+        started = time.perf_counter()
+        _prelabel(url)
+        batch = (time.perf_counter() - started) / many
+    report(
+        f"Pre-labelling {tasks} tasks of {REGIONS} regions; the model answers {AT_ONCE} at once in {LATENCY_MS} ms",
+        [
+            Claim(
+                "prelabel_of_ceiling",
+                ours / ceiling,
+                "x",
+                f"{ours:.1f} answers/s, a bare client {ceiling:.1f}/s; {whole} of {tasks} tasks done once",
+                bar=0.9,
+            ),
+            Claim(
+                "batch_vs_serial",
+                serial / batch,
+                "x",
+                f"{1000 * batch:.0f} ms a task over {many}, one by one {1000 * serial:.0f} ms over {few}",
+                bar=5,
+            ),
+        ],
+    )
+
+
+@contextmanager
+def _stub(tasks: int) -> Iterator[str]:
+    port = free_port()
+    command = ["benchmarks.prelabel_stub", "--port", str(port), "--tasks", str(tasks)]
+    command += ["--latency-ms", str(LATENCY_MS), "--at-once", str(AT_ONCE)]
+    url = f"http://127.0.0.1:{port}"
+    with running(command, f"{url}/stats"):
+        yield url
+
+
+def _rate(url: str) -> float:
+    stats = httpx.get(f"{url}/stats").json()
+    return float(stats["answered"] / stats["seconds"])
+
+
+def _prelabel(url: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(
+            label_studio_url=url,
+            label_studio_api_key="k" * 40,
+            model_url=f"{url}/v1",
+            data_dir=Path(folder),
+            holdout=0.0,
+            control=0.0,
+            _env_file=None,
+        )
+        done = asyncio.run(prelabel(settings, 1, concurrency=CONCURRENCY))
+        if done.errors:
+            raise SystemExit(f"{done.failed} tasks failed: {done.errors[0]}")
+
+
+async def _bare(url: str, questions: int) -> None:
+    """Fire the same question so many times over as many connections as pre-labelling has open."""
+    view = Image.effect_noise((200, 150), 60).convert("RGB")
+    body = json.dumps(_question(view)).encode()
+    host = httpx.URL(url)
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host.host}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    request = head.encode() + body
+    left = iter(range(questions))
+
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection(host.host, host.port)
+        for _ in left:
+            writer.write(request)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                int(line.split(b":")[1])
+                for line in answer.split(b"\r\n")
+                if line.lower().startswith(b"content-length")
+            )
+            await reader.readexactly(length)
+        writer.close()
+
+    await asyncio.gather(*(client() for _ in range(CONCURRENCY * REGIONS)))
+
+
+def _serial(url: str, tasks: int) -> None:
+    with httpx.Client(base_url=url, timeout=30) as http:
+        for task in range(1, tasks + 1):
+            image = Image.open(io.BytesIO(http.get(f"/data/upload/{task}.jpg").content))
+            image = image.convert("RGB")
+            for result in boxes(task):
+                value = result["value"]
+                corners = np.array(
+                    (
+                        value["x"],
+                        value["y"],
+                        value["x"] + value["width"],
+                        value["y"] + value["height"],
+                    )
+                )
+                cut = image.crop(tuple((corners / 100 * (*SIZE, *SIZE)).astype(int)))
+                answer = http.post("/v1/chat/completions", json=_question(cut))
+                assert answer.json()["choices"][0]["message"]["content"]
+
+
+def _question(image: Image.Image) -> dict[str, Any]:
+    file = io.BytesIO()
+    image.save(file, format="PNG", compress_level=1)
+    address = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    parts = [
+        {"type": "image_url", "image_url": {"url": address}},
+        {"type": "text", "text": "Describe the object within the red rectangle."},
+    ]
+    return {
+        "model": "stub",
+        "messages": [{"role": "user", "content": parts}],
+        "max_tokens": 48,
+        "temperature": 0,
+        "logprobs": True,
+    }
+
+
+if __name__ == "__main__":
+    main()

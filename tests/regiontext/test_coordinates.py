@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regiontext.coordinates import CONVENTIONS, Convention, convention, qwen2_5_vl, smart_resize
+from regiontext.conventions import CONVENTIONS, convention, qwen2_5_vl
+from regiontext.coordinates import Convention, smart_resize
 from regiontext.geometry import Box, from_percent, to_percent
 
 Size = tuple[int, int]

@@ -98,7 +98,7 @@ def ellipse_ring(
     return rotate(ring, degrees, centre) if degrees else ring
 
 
-def cubic(start: Points, first: Points, second: Points, end: Points, count: int = 24) -> Points:
+def cubic(start: Points, first: Points, second: Points, end: Points, *, count: int = 24) -> Points:
     """A cubic Bézier curve at count + 1 equally spaced t in 0..1: float64[count + 1, 2].
 
     The four arguments are float64[2], or float64[C, 1, 2] for C curves at once.

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from regiontext.errors import RegionError
 from regiontext.evidence import spatial
+from regiontext.gaps import box_gap
 from regiontext.geometry import ellipse_ring
 from regiontext.region import Region
 from regiontext.relations import (
     PREDICATES,
     Relations,
     Thresholds,
-    box_gap,
     distance,
     gap,
     nearer,

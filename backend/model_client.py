@@ -10,7 +10,7 @@ import asyncio
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -19,8 +19,9 @@ import httpx
 from PIL import Image
 
 from backend.errors import ModelError, ModelUnavailable, UnknownModel
+from backend.settings import Settings
 
-__all__ = ["Answer", "ModelClient", "data_url"]
+__all__ = ["Answer", "ModelClient", "client_of", "data_url"]
 
 _TIMEOUT = httpx.Timeout(60.0, connect=3.0)
 
@@ -40,13 +41,33 @@ class Answer:
     options: Mapping[str, float] | None = None
 
 
+def client_of(
+    settings: Settings, *, transport: httpx.AsyncBaseTransport | None = None
+) -> ModelClient:
+    """The client of the server that the settings name. transport: stands in for the network."""
+    key, admin = settings.model_api_key, settings.model_admin_key
+    return ModelClient(
+        settings.model_url,
+        key.get_secret_value() if key else None,
+        admin_key=admin.get_secret_value() if admin else None,
+        transport=transport,
+    )
+
+
 class ModelClient:
     """One OpenAI-compatible server. Keep one per process: it reuses its connections."""
 
     def __init__(
-        self, url: str, key: str | None = None, *, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        admin_key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._url = url.rstrip("/")
+        # Only these calls carry it: the server may be somebody else's.
+        self._admin = {"Authorization": f"Bearer {admin_key}"} if admin_key else {}
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.AsyncClient(
             base_url=self._url, headers=headers, timeout=_TIMEOUT, transport=transport
@@ -129,7 +150,8 @@ class ModelClient:
             ModelError: it refuses (no such path, not made for this base).
         """
         try:
-            await self._call("POST", "/load_lora_adapter", {"lora_name": name, "lora_path": path})
+            body = {"lora_name": name, "lora_path": path}
+            await self._call("POST", "/load_lora_adapter", body, headers=self._admin)
         except ModelError as error:
             # vLLM and ours: 400 "The lora adapter 'x' has already been loaded."
             if "already" not in str(error).lower():
@@ -142,17 +164,51 @@ class ModelClient:
             ModelUnavailable: the server does not answer.
         """
         try:
-            await self._call("POST", "/unload_lora_adapter", {"lora_name": name})
+            body = {"lora_name": name}
+            await self._call("POST", "/unload_lora_adapter", body, headers=self._admin)
         except ModelUnavailable:
             raise
         except ModelError:
             return
 
+    async def post(
+        self, path: str, body: Mapping[str, Any], *, expected: Collection[int] = ()
+    ) -> tuple[int, dict[str, Any]]:
+        """The status and body of a route that not every server has; 200, or one of `expected`.
+
+        Raises:
+            ModelUnavailable: the server does not answer, or not yet.
+            ModelError: it refuses with any other status.
+        """
+        response, parsed = await self._send("POST", path, body)
+        if response.status_code != 200 and response.status_code not in expected:
+            raise _error(response, parsed)
+        return response.status_code, parsed
+
     async def _call(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
+        response, parsed = await self._send(method, path, body, headers)
+        if response.status_code == 200:
+            # vLLM answers the adapter routes with plain text.
+            return parsed
+        raise _error(response, parsed)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[httpx.Response, dict[str, Any]]:
+        """The response and its body, empty if that is no JSON object."""
         try:
-            response = await self._http.request(method, path, json=body)
+            response = await self._http.request(method, path, json=body, headers=headers)
         except httpx.TimeoutException as error:
             self._is_up = False
             raise ModelUnavailable(f"the model server at {self._url} is too slow") from error
@@ -167,10 +223,7 @@ class ModelClient:
             parsed: Any = response.json()
         except ValueError:
             parsed = None
-        if response.status_code == 200:
-            # vLLM answers the adapter routes with plain text.
-            return parsed if isinstance(parsed, dict) else {}
-        raise _error(response, parsed if isinstance(parsed, dict) else {})
+        return response, parsed if isinstance(parsed, dict) else {}
 
 
 def _error(response: httpx.Response, body: Mapping[str, Any]) -> ModelError:

@@ -24,7 +24,7 @@ from backend.images import Images
 from backend.jobs.collect import collect, process_event
 from backend.ledger import Ledger
 from backend.metrics import Metrics, store_collector
-from backend.model_client import ModelClient
+from backend.model_client import client_of
 from backend.protocol import Backend
 from backend.reconcile import reconcile
 from backend.serving import refresh
@@ -60,14 +60,7 @@ async def running_backend(
     async with AsyncExitStack() as stack:
         store = await asyncio.to_thread(open_store, settings.database_url)
         stack.callback(store.close)
-        key = settings.model_api_key
-        model = await stack.enter_async_context(
-            ModelClient(
-                settings.model_url,
-                key.get_secret_value() if key else None,
-                transport=model_transport,
-            )
-        )
+        model = await stack.enter_async_context(client_of(settings, transport=model_transport))
         metrics = Metrics()
         metrics.watch(store_collector(store))
         images = await stack.enter_async_context(

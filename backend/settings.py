@@ -46,6 +46,10 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:9200/v1", description="An OpenAI-compatible server."
     )
     model_api_key: SecretStr | None = None
+    model_admin_key: SecretStr | None = Field(
+        default=None,
+        description="Asked for by a model server whose adapters not everybody may load.",
+    )
     model: str | None = Field(
         default=None, description="The model to ask; empty: the first one the server announces."
     )
@@ -150,7 +154,7 @@ class Settings(BaseSettings):
         except (MarkError, TypeError) as error:
             raise ValueError(f"the view cannot be drawn: {error}") from error
 
-    @field_validator("label_studio_api_key", "model_api_key")
+    @field_validator("label_studio_api_key", "model_api_key", "model_admin_key")
     @classmethod
     def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
         """Without the white space around it; a key that no header takes would be quoted in the error of sending it."""

@@ -21,7 +21,7 @@ from backend.errors import BackendError, ModelError, UnknownModel
 from backend.images import Images
 from backend.label_studio import image_url
 from backend.label_studio_call import call
-from backend.model_client import ModelClient
+from backend.model_client import ModelClient, client_of
 from backend.serving import Served, pick
 from backend.settings import Settings
 from backend.store import EventRow, Store
@@ -142,7 +142,7 @@ def caption(
         )
         region = Region.from_box("doctor", middle, picture.size)
         question = region_questions(found.config, region)[0]
-        async with _client(settings, model_transport) as client:
+        async with client_of(settings, transport=model_transport) as client:
             served = await _served(settings, store, client)
             shown = await asyncio.to_thread(render, picture, [region], served.view)
             started = time.perf_counter()
@@ -180,7 +180,7 @@ async def _fetch(settings: Settings, found: Sample, transport: Any) -> bytes:
 
 
 async def _models(settings: Settings, transport: Any) -> list[dict[str, Any]]:
-    async with _client(settings, transport) as client:
+    async with client_of(settings, transport=transport) as client:
         return await client.models()
 
 
@@ -193,13 +193,6 @@ async def _served(settings: Settings, store: Store, client: ModelClient) -> Serv
     if served.adapter is not None and served.adapter_path is not None:
         await client.load_adapter(served.adapter, served.adapter_path)
     return served
-
-
-def _client(settings: Settings, transport: Any) -> ModelClient:
-    key = settings.model_api_key
-    return ModelClient(
-        settings.model_url, key.get_secret_value() if key else None, transport=transport
-    )
 
 
 def _kind_of(url: str) -> str:

@@ -30,7 +30,7 @@ from regiontext.records.manifest import has_manifest, write_manifest
 from regiontext.records.splits import split_of
 from regiontext.records.staging import staged_folder
 
-__all__ = ["FORMATS", "Exported", "configs_of", "export"]
+__all__ = ["FORMATS", "Exported", "collect_from", "configs_of", "export"]
 
 FORMATS = ("llava",)
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from backend.assistant import Assistant
 from backend.images import Images
 from backend.jobs.studio import Studio
-from backend.model_client import ModelClient
+from backend.model_client import client_of
 from backend.settings import Settings
 from backend.store import Store, open_store
 
@@ -34,11 +34,10 @@ async def workplace(
     settings: Settings, given: Store | None = None
 ) -> AsyncIterator[tuple[Assistant, Studio]]:
     """Store, images, model and Label Studio together, for jobs that need them all."""
-    key = settings.model_api_key
     async with (
         using_store(settings, given) as store,
         Studio(settings) as studio,
         Images(settings) as images,
-        ModelClient(settings.model_url, key.get_secret_value() if key else None) as model,
+        client_of(settings) as model,
     ):
         yield Assistant(settings, store, images, model), studio

@@ -156,3 +156,25 @@ def test_what_no_database_can_hold_is_left_out() -> None:
     assert read(said("a red\x00 car\ud800")).text == "a red car"
     with pytest.raises(ModelError, match="empty"):
         read(said("\x00"))
+
+
+def test_only_adapters_are_loaded_with_the_admin_key() -> None:
+    keys: dict[str, str] = {}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        keys[request.url.path] = request.headers["Authorization"]
+        return httpx.Response(200, json={"data": []})
+
+    async def work() -> None:
+        transport = httpx.MockTransport(answer)
+        async with ModelClient("http://m/v1", "k", admin_key="a", transport=transport) as client:
+            await client.models()
+            await client.load_adapter("x", "/x")
+            await client.unload_adapter("x")
+
+    asyncio.run(work())
+    assert keys == {
+        "/v1/models": "Bearer k",
+        "/v1/load_lora_adapter": "Bearer a",
+        "/v1/unload_lora_adapter": "Bearer a",
+    }

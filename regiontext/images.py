@@ -129,8 +129,11 @@ def _deep_to_rgb(image: Image.Image) -> Image.Image:
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
     scale, taken = _grey_scale(image.mode, low, high)
     grey = np.empty(values.shape, dtype=np.uint8)
+    clear = image.info.get("transparency")  # a PNG of 16 bits may make one shade transparent
     for block in blocks:
         grey[block] = np.clip(np.rint((_finite(values[block]) - taken) * scale), 0, 255)
+        if isinstance(clear, int):
+            grey[block][values[block] == clear] = 255
     return Image.fromarray(grey).convert("RGB")
 
 

@@ -96,6 +96,14 @@ def test_palette_transparency_lies_over_white():
     assert pixels[0].tolist() == [[255, 255, 255], [255, 0, 0]]
 
 
+def test_a_transparent_shade_of_sixteen_bit_grey_lies_over_white():
+    shades = np.array([[0, 1000], [30000, 65535]], dtype=np.uint16)
+    file = io.BytesIO()
+    Image.fromarray(shades).save(file, format="PNG", transparency=1000)
+    seen = np.asarray(load_image(file.getvalue()))[..., 0]
+    assert seen.tolist() == [[0, 255], [117, 255]]
+
+
 def test_sixteen_bit_grey_keeps_its_shades():
     grey = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
     pixels = np.asarray(load_image(encoded(Image.fromarray(grey))))

@@ -5,7 +5,7 @@
 The model gives one short caption after the latency, to so many requests at once; others wait their turn, as behind a
 real server. Label Studio has one project of tasks, each with an own 640 x 480 JPEG and a prediction of five boxes by
 "detector". Under /stats it tells how many questions it answered, in how many seconds from the first question to the
-last answer, and how many tasks have exactly one prediction of ours with all captions. Nothing is parsed that need not be:
+last answer, and how many tasks have exactly one prediction of ours with all captions. It parses no more than it must:
 what is measured is its caller.
 """
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -206,7 +207,7 @@ class Jobs:
         self._live[id] = running
         try:
             plan = await _step("plan", running.plan)
-            running.total, after = plan["total"], 0
+            running.total, after, failed = plan["total"], 0, []
             while True:
                 page = await _step("page", running.page, after)
                 if page["last"] is None:
@@ -215,6 +216,13 @@ class Jobs:
                 running.passed(page)
                 summary.add(page["counts"], page["problems"], page["stored"])
                 summary.removed += page["removed"]
+                failed += page["failed"]
+            if failed:
+                again = await _step("again", running.again, failed)
+                summary.tasks -= again["retried"]
+                summary.failed -= again["retried"]
+                summary.errors.clear()
+                summary.add(again["counts"], again["problems"], again["stored"])
             shown = await _step("show", running.show, summary)
             return asdict(replace(summary, **shown, errors=summary.errors[-20:]))
         except BackendError as error:
@@ -288,17 +296,20 @@ def _from_steps(id: str) -> tuple[int | None, dict[str, int], list[str]]:
     from dbos import DBOS
 
     total: int | None = None
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     problems: list[str] = []
     for step in DBOS.list_workflow_steps(id):
         output = step["output"]
         if step["function_name"] == "plan" and output is not None:
             total = output["total"]
         if step["function_name"] == "page" and output is not None:
-            for state, number in output["counts"].items():
-                counts[state] = counts.get(state, 0) + number
+            counts.update(output["counts"])
             problems += output["problems"]
-    return total, counts, problems
+        if step["function_name"] == "again" and output is not None:
+            counts["failed"] -= output["retried"]
+            counts.update(output["counts"])
+            problems = output["problems"]
+    return total, {state: number for state, number in counts.items() if number}, problems
 
 
 def _covering(options: Options) -> str | None:

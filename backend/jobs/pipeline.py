@@ -55,7 +55,7 @@ class Done:
 class Page:
     """Tasks that were read together. last: the number of its last task. counts: how many ended in each state.
 
-    waiting: how many are not done. stored: for how many something was stored.
+    waiting: how many are not done. stored: for how many something was stored. failed: which ones failed.
     """
 
     last: int
@@ -63,6 +63,7 @@ class Page:
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     stored: int = 0
+    failed: list[int] = field(default_factory=list)
 
 
 class Pipeline(Generic[T]):
@@ -224,6 +225,7 @@ class Pipeline(Generic[T]):
             self._failures_in_a_row = 0
         else:
             page.problems.append(done.problem)
+            page.failed.append(done.task)
             self._failures_in_a_row += 1
         while self._open and self._open[0].waiting == 0:
             self._ready.put_nowait(self._open.popleft())

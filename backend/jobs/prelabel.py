@@ -154,19 +154,23 @@ class Bulk:
     preparing: Preparing
     storing: Storing
 
-    def pipeline(self, *, after: int, told: Callable[[Done], None]) -> Pipeline[Wanted]:
-        """The tasks with numbers above `after`, worked off."""
+    def pipeline(
+        self, *, told: Callable[[Done], None], after: int = 0, tasks: Sequence[int] | None = None
+    ) -> Pipeline[Wanted]:
+        """The tasks with numbers above `after`, worked off; or only these `tasks`."""
         return Pipeline(
-            self._pages(after),
+            self._pages(after, self.options.tasks if tasks is None else tasks),
             self.preparing.task,
             self.storing.store,
             told,
             concurrency=self.options.concurrency,
         )
 
-    async def _pages(self, after: int) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
-        if self.options.tasks is not None:
-            wanted = sorted(task for task in set(self.options.tasks) if task > after)
+    async def _pages(
+        self, after: int, tasks: Sequence[int] | None
+    ) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        if tasks is not None:
+            wanted = sorted(task for task in set(tasks) if task > after)
             for start in range(0, len(wanted), PAGE):
                 part = wanted[start : start + PAGE]
                 if found := await self.studio.tasks_among(self.project.id, part):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from backend.jobs.pipeline import Done, Pipeline
+from backend.jobs.pipeline import Done, Page, Pipeline
 from backend.jobs.prelabel import Bulk, Options, Prelabelled, open_bulk
 from backend.jobs.preparing import Wanted
 from backend.jobs.progress import seconds_left
@@ -71,14 +72,37 @@ class Running:
         except Exception:
             await self.close()
             raise
+        pages = [page] if page is not None else []
+        return self._said(bulk, pages) | {"last": page.last if page is not None else None}
+
+    async def again(self, failed: Sequence[int]) -> dict[str, Any]:
+        """Try the tasks that failed once more, now that all others are done; what came of it."""
+        await self.close()
+        try:
+            bulk = await self._open()
+            self.counts = Counter(self._before)
+            self.counts["failed"] -= len(failed)
+            self.problems = []
+            pages = []
+            async with bulk.pipeline(told=self._told, tasks=failed) as pipeline:
+                while (page := await pipeline.next_page()) is not None:
+                    pages.append(page)
+        except Exception:
+            await self.close()
+            raise
+        return self._said(bulk, pages) | {"retried": len(failed)}
+
+    def _said(self, bulk: Bulk, pages: Sequence[Page]) -> dict[str, Any]:
         removed, self._removed = bulk.storing.removed - self._removed, bulk.storing.removed
-        if page is None:
-            return {"last": None, "counts": {}, "problems": [], "stored": 0, "removed": removed}
+        counts: Counter[str] = Counter()
+        for page in pages:
+            counts.update(page.counts)
+        problems = [problem for page in pages for problem in page.problems]
         return {
-            "last": page.last,
-            "counts": dict(page.counts),
-            "problems": page.problems[:_KEPT_PROBLEMS],
-            "stored": page.stored,
+            "counts": dict(counts),
+            "problems": problems[:_KEPT_PROBLEMS],
+            "failed": [task for page in pages for task in page.failed],
+            "stored": sum(page.stored for page in pages),
             "removed": removed,
         }
 

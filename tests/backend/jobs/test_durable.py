@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
+from sqlalchemy import create_engine, text
 
 from backend.app import create_app
 from backend.jobs import durable
@@ -42,6 +43,14 @@ def with_boxes(studio: FakeLabelStudio, number: int) -> tuple[int, list[int]]:
 
 def ours(studio: FakeLabelStudio, task: int) -> int:
     return sum(p["model_version"] != "detector" for p in studio.predictions_of(task))
+
+
+@pytest.fixture(autouse=True)
+def no_jobs_of_another_test(database_url: str) -> None:
+    """On PostgreSQL, DBOS keeps its tables in a schema of its own, which the tests share."""
+    if database_url.startswith("postgresql"):
+        with create_engine(database_url).begin() as connection:
+            connection.execute(text("DROP SCHEMA IF EXISTS dbos CASCADE"))
 
 
 async def until(
@@ -232,7 +241,7 @@ def test_a_failed_job_goes_on_where_it_failed(
         model_server.down = False
         await jobs.resume(started.id)
         job = await until(jobs, started.id, lambda job: job.state in ended)
-        assert (job.state, job.done) == ("done", 80), job
+        assert (job.state, job.done, job.failed, job.problems) == ("done", 80, 0, ()), job
         again = await jobs.prelabel(Options(project))
         assert again.id != started.id
         await jobs.cancel(again.id)

@@ -121,7 +121,7 @@ def page(
     browser: Browser, label_studio: LabelStudioServer, request: pytest.FixtureRequest
 ) -> Iterator[Page]:
     """A signed-in page on which no script has failed when the test ends; its last sight is kept."""
-    context = browser.new_context(viewport={"width": 1200, "height": 760})
+    context = browser.new_context(viewport={"width": 1440, "height": 960})
     opened, failures = context.new_page(), list[str]()
     opened.on("pageerror", lambda error: failures.append(str(error)))
     sign_in(opened, label_studio.url, label_studio.email, label_studio.password)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontext.errors import MarkError
+from regiontext.geometry import Points
 
 __all__ = [
     "Bounds",
@@ -30,7 +31,6 @@ __all__ = [
     "extent",
 ]
 
-Points = NDArray[np.float64]  # [N, 2], x then y
 Bounds = tuple[float, float, float, float]  # x0, y0, x1, y1
 
 _FARTHEST: Final = 1e12

@@ -11,9 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GLYPH_HEIGHT", "GLYPH_WIDTH", "digits"]
+__all__ = ["GLYPH_HEIGHT", "digits"]
 
-GLYPH_WIDTH: Final = 5
 GLYPH_HEIGHT: Final = 7
 
 # Open counters and one-cell stems: any two digits differ in five cells or more, so that they stay

@@ -189,6 +189,9 @@ class Ledger:
     def _must_carry(self, pending: Pending, key: Key, known: Known) -> bool:
         if pending.delivered_at is None:
             return True
+        if is_marked(pending.results[0]):
+            # Accepted before it was sent along: the annotator's, and perhaps corrected since.
+            return False
         saved = known.draft.saved_at if known.draft else None
         held = pending.id in known.results.shapes
         if held and saved is not None and saved > pending.delivered_at + GRACE_S:

@@ -268,3 +268,23 @@ def test_a_region_that_comes_again_with_our_mark_was_accepted() -> None:
         assert not third.carried
 
     run(work())
+
+
+def test_an_accepted_region_that_was_sent_along_does_not_undo_a_later_correction() -> None:
+    async def work() -> None:
+        ledger = Ledger()
+        first = ledger.open(1, 1, [rectangle("a", "Car")], task(), now=T0)
+        ledger.close(first, now=T0 + 1)
+        a = marked(rectangle("a", "Car"))
+        second = ledger.open(1, 1, [a, rectangle("b", "Car")], task(), now=T0 + 4)
+        ledger.close(second, now=T0 + 5)
+        saved = task(a, marked(rectangle("b", "Car")), saved=T0 + 8)
+        third = ledger.open(1, 1, [rectangle("c", "Person")], saved, now=T0 + 9)
+        assert not third.carried
+        ledger.close(third, now=T0 + 9.5)
+        # Overtaken, it comes back with the answer that arrives, as any other.
+        fourth = ledger.open(1, 1, [a, rectangle("d", "Car")], saved, now=T0 + 20)
+        fifth = ledger.open(1, 1, [rectangle("e", "Person")], saved, now=T0 + 20.2)
+        assert set(fourth.own) == {"a", "d"} and set(fifth.carried) == {"a", "d"}
+
+    run(work())

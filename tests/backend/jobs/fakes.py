@@ -331,7 +331,8 @@ class FakeModelServer:
                     "index": 0, "finish_reason": "stop",
                     "message": {"role": "assistant", "content": text},
                     "logprobs": {"content": [
-                        {"token": text, "logprob": -0.1, "bytes": [], "top_logprobs": []}
+                        {"token": word, "logprob": -0.1, "bytes": [], "top_logprobs": []}
+                        for word in text.split()
                     ]},
                 }],
             }  # fmt: skip

@@ -18,10 +18,12 @@ from PIL import Image
 
 from backend.arms import draw_into_arm
 from backend.cache import BoundedCache
+from backend.clicks import ClickBook
 from backend.errors import BackendError, ModelUnavailable, UnknownModel
 from backend.images import Images
 from backend.metrics import Metrics
 from backend.model_client import Answer, ModelClient, data_url
+from backend.segment import Segmenter
 from backend.serving import Served, refresh, served
 from backend.settings import Settings
 from backend.store import Store, SuggestionRow
@@ -113,6 +115,8 @@ class Assistant:
     model: ModelClient
     metrics: Metrics = field(default_factory=Metrics, repr=False)
     loading: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    segmenter: Segmenter = field(default_factory=Segmenter, repr=False)
+    clicks: ClickBook = field(default_factory=ClickBook, repr=False)
     # An annotator draws many regions on one image, and decoding a large one takes a good part of a second.
     decoded: BoundedCache[Image.Image] = field(
         default_factory=lambda: BoundedCache(_DECODED_BYTES), repr=False

@@ -19,12 +19,15 @@ from typing import Any
 
 from backend.answering import Answers, Job, fill_regions
 from backend.assistant import Assistant
+from backend.clicks import Click
 from backend.errors import BackendError
 from backend.fill import Target, results_of, target_of
 from backend.gestures import pointed_at
+from backend.growing import Growing, grow
 from backend.known import Known, is_marked, known_of, marked, text_in
 from backend.label_studio import project_id
 from backend.ledger import Call, Ledger, Pending
+from backend.masking import click_in, mask_control
 from backend.relate import merged_lines
 from regiontext.errors import RegiontextError
 from regiontext.labelstudio.config import LabelingConfig, parse_config
@@ -164,10 +167,22 @@ async def _overtaken(turn: _Turn, own: Sequence[Result]) -> list[Result]:
 
 async def _answered(turn: _Turn) -> list[Result]:
     """Plan, ask, write down."""
-    own, more = await asyncio.to_thread(_targets, turn)
+    own, more, growing = await asyncio.to_thread(_targets, turn)
     targets = {target.id: target for target in more}
+    grown = await grow(
+        turn.assistant,
+        growing,
+        config=turn.config,
+        data=turn.data,
+        project=turn.project,
+        task=turn.task,
+        known=turn.known,
+        own={id: pending.results for id, pending in turn.call.own.items()},
+        deadline=turn.deadline,
+    )
+    own |= grown.targets
     for id, target in own.items():
-        if target is not None and id not in turn.call.reused:
+        if target is not None and (id not in turn.call.reused or id in grown.targets):
             targets[target.id] = target
     answers = await fill_regions(
         turn.assistant,
@@ -183,13 +198,19 @@ async def _answered(turn: _Turn) -> list[Result]:
             deadline=turn.deadline,
         ),
     )
-    ready = {id: await _filled(turn, turn.call.own[id]) for id in turn.call.reused}
+    for id, note in grown.notes.items():
+        answers.notes[id] = "; ".join(filter(None, [note, answers.notes.get(id)]))
+    ready = {
+        id: await _filled(turn, turn.call.own[id])
+        for id in turn.call.reused
+        if id not in grown.targets
+    }
     results: list[Result] = []
     given: set[str] = set()
     for id in turn.call.own:
         target = own[id]
         mine = ready.get(id) or (
-            _noted(turn.call.own[id].results, None)
+            _noted(turn.call.own[id].results, grown.notes.get(id))
             if target is None
             else _written(turn, target, answers)
         )
@@ -203,20 +224,29 @@ async def _answered(turn: _Turn) -> list[Result]:
         if target.id not in given:
             given.add(target.id)
             results.extend(_written(turn, target, answers))
+    growing.answered(results)
     return results + _whole_image(turn, answers)
 
 
-def _targets(turn: _Turn) -> tuple[dict[str, Target | None], list[Target]]:
-    """Per shape of the request, the region to fill (itself, or one it points at; None: none), and more to fill."""
+def _targets(turn: _Turn) -> tuple[dict[str, Target | None], list[Target], Growing]:
+    """Per shape of the request, the region to fill (itself, or one it points at; None: none), and more to fill.
+
+    Clicks that are about a mask are counted to it, which takes their place once it is there.
+    """
     config, context = turn.config, turn.context
     drawn, _ = decode_regions(context)
     others, _ = decode_regions(turn.known.raw)
     empty = {id: _has_empty_field(turn, region) for id, region in others.items()}
+    clicks = _clicks(turn)
+    growing = Growing(turn.assistant, turn.call.key, turn.known, frozenset(clicks), time.time())
     own: dict[str, Target | None] = {}
     for id in turn.call.own:
         prompt, shape = drawn.get(id), turn.call.own[id].results[0]
+        click = clicks.get(id) if prompt is not None else None
         if shape.get("is_positive") is False:
             own[id] = None
+            if click is not None and prompt is not None:
+                growing.count(click, prompt.item_index)
             continue
         # The page sends along what it accepted before, under the same label: no gesture, and answered already.
         if is_marked(shape):
@@ -229,16 +259,34 @@ def _targets(turn: _Turn) -> tuple[dict[str, Target | None], list[Target]]:
             if prompt is not None and not its_own
             else None
         )
-        if at is not None:
+        if at is not None and not (click is not None and growing.is_counted(click)):
             own[id] = target_of(turn.known.raw, at, config=config)
+            continue
+        own[id] = target_of(context, id, config=config, may_wish=True)
+        if click is None or prompt is None:
+            continue
+        fresh = {} if growing.mends(click) else growing.fresh()
+        if (new := pointed_at(prompt, fresh.values(), lambda _: True)) is not None:
+            own[id] = target_of(growing.results_of(new), new, config=config)
         else:
-            own[id] = target_of(context, id, config=config, may_wish=True)
+            growing.count(click, prompt.item_index)
     more: list[Target] = []
     if turn.prompt is not None:
         ids = [id for id in others if empty[id] and id not in own]
         found = (target_of(turn.known.raw, id, config=config, renew=False) for id in ids)
         more.extend(target for target in found if target is not None)
-    return own, more
+    return own, more, growing
+
+
+def _clicks(turn: _Turn) -> dict[str, Click]:
+    """The keypoints of the request that wait and that a mask can be drawn for, by id."""
+    shapes = {id: pending.results[0] for id, pending in turn.call.own.items()}
+    clicks = {
+        id: click_in(shape)
+        for id, shape in shapes.items()
+        if not is_marked(shape) and mask_control(turn.config, shape) is not None
+    }
+    return {id: click for id, click in clicks.items() if click is not None}
 
 
 def _has_empty_field(turn: _Turn, region: Region) -> bool:

@@ -163,6 +163,7 @@ def model_service(options: UpOptions, environment: Mapping[str, str]) -> Service
         command=(
             *(sys.executable, "-m", "model_server", "--model", model),
             *("--host", "127.0.0.1", "--port", str(options.model_port)),
+            *_segmenter(),
         ),
         environment=own,
         log=options.data_dir / "logs" / "model-server.log",
@@ -227,6 +228,12 @@ def samples_folder(options: UpOptions) -> Path:
 def own_environment() -> dict[str, str]:
     """Return the environment the children start from: this process's, with Python's output unbuffered."""
     return {**os.environ, "PYTHONUNBUFFERED": "1"}
+
+
+def _segmenter() -> tuple[str, ...]:
+    """Return how the model server is told of the bundled segmenter; nothing where it is not shipped."""
+    folder = _package_folder("model_server") / "checkpoints" / "regiontext-sam-mini"
+    return ("--segmenter", str(folder)) if (folder / "config.json").is_file() else ()
 
 
 def _closed_subnets(backend_url: str) -> list[str]:

@@ -1,0 +1,457 @@
+"""Clicks of a smart keypoint that become masks: the recorded call against a whole backend with a stub segmenter."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from backend.clicks import CLICKS, Click, ClickBook, ClickMask, clicks_of, mask_id, noted_clicks
+from backend.known import NOTE
+from backend.masking import is_untouched, mask_control, mask_shape
+from regiontext.coco import mask_to_coco
+from regiontext.labelstudio.config import parse_config
+from regiontext.labelstudio.decode import decode_region, is_shape
+from regiontext.labelstudio.results import check_results, read_results, text_of
+from tests.backend.conftest import SetStage, Stage
+from tests.backend.stubs import StubHost, StubModel, photo
+
+Payload = Callable[[str], Any]
+Results = list[dict[str, Any]]
+W, H = 800, 600
+
+
+@dataclass
+class StubSam(StubModel):
+    """Besides captions, masks: a square around each positive point without a square around each negative one."""
+
+    status: int = 200
+    sam_delay: float = 0.0
+    empty: bool = False
+    clicked: list[dict[str, Any]] = field(default_factory=list)
+
+    def app(self) -> FastAPI:
+        app = super().app()
+
+        @app.post("/v1/segment")
+        async def segment(request: Request) -> JSONResponse:
+            body = await request.json()
+            self.clicked.append(body)
+            await asyncio.sleep(self.sam_delay)
+            if self.status != 200:
+                fault = {"message": "it went wrong", "type": "server_error", "code": None}
+                return JSONResponse({"error": fault}, self.status)
+            mask = np.zeros((H, W), dtype=bool)
+            for want in (1, 0):
+                for (x, y), label in zip(body["points"], body["labels"], strict=True):
+                    if label == want and not self.empty:
+                        side = 60 if want else 20
+                        rows = slice(max(0, int(y) - side), int(y) + side)
+                        mask[rows, max(0, int(x) - side) : int(x) + side] = bool(want)
+            decoy = np.zeros((H, W), dtype=bool)
+            decoy[0, 0] = not self.empty
+            return JSONResponse(
+                {
+                    "masks": [
+                        {**mask_to_coco(decoy), "score": 0.9},
+                        {**mask_to_coco(mask), "score": 0.8},
+                    ]
+                }
+            )
+
+        return app
+
+
+@pytest.fixture
+def open_click(payload: Payload) -> dict[str, Any]:
+    """The recorded smart keypoint, moved to where no region is."""
+    body: dict[str, Any] = copy.deepcopy(payload("request_predict_interactive_keypoint")["body"])
+    body["params"]["context"]["result"][0]["value"] |= {"x": 20.0, "y": 75.0}
+    return body
+
+
+def point(body: dict[str, Any], id: str, x: float, y: float, positive: bool = True) -> Any:
+    made = copy.deepcopy(body["params"]["context"]["result"][0])
+    made["value"] |= {"x": x, "y": y}
+    return made | {"id": id, "is_positive": positive}
+
+
+def calling(body: dict[str, Any], *context: dict[str, Any]) -> dict[str, Any]:
+    made = copy.deepcopy(body)
+    made["params"]["context"]["result"] = list(context)
+    return made
+
+
+def drafted(body: dict[str, Any], results: Results, age: float = 0.0) -> dict[str, Any]:
+    made = copy.deepcopy(body)
+    when = datetime.now(UTC) - timedelta(seconds=age)
+    made["tasks"][0]["drafts"] = [
+        {
+            "id": 1,
+            "user": "admin@example.com",
+            "result": results,
+            "updated_at": when.isoformat(),
+        }
+    ]
+    return made
+
+
+def masks(results: Results) -> dict[str, np.ndarray]:
+    return {r["id"]: decode_region(r).mask for r in results if r["type"].startswith("brush")}
+
+
+def notes(results: Results) -> dict[str, list[str]]:
+    shapes = [item for item in results if is_shape(item) and "text" in item.get("meta", {})]
+    return {item["id"]: item["meta"]["text"] for item in shapes}
+
+
+def captions(results: Results) -> dict[str, tuple[str, ...]]:
+    fields = read_results(results).fields
+    return {id: text_of(by["caption"]) for id, by in fields.items() if "caption" in by}
+
+
+def first_click(set_stage: SetStage, body: dict[str, Any], **given: Any) -> tuple[Stage, Results]:
+    stage = set_stage(stub=StubSam(), **given)
+    return stage, stage.predict(body)
+
+
+M = mask_id("l2PlCsyeFk")
+
+
+def test_a_click_on_nothing_becomes_a_mask_with_its_caption(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    stage, back = first_click(set_stage, open_click)
+    assert set(read_results(back).shapes) == {M} and M != "l2PlCsyeFk"
+    mask = masks(back)[M]
+    assert mask.sum() == 120 * 120 and mask[450, 160] and not mask[0, 0]
+    assert captions(back) == {M: ("a red car",)} and is_shape(back[0])
+    assert back[0]["from_name"] == "brush" and back[0]["value"]["brushlabels"] == ["Road"]
+    (asked,) = stage.model.clicked
+    assert asked["points"] == [[160.0, 450.0]] and asked["labels"] == [1]
+    valid, dropped = check_results(back, parse_config(open_click["label_config"]))
+    assert valid == back and not dropped
+
+
+def test_the_label_of_the_point_is_that_of_the_mask(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    open_click["label_config"] = open_click["label_config"].replace(
+        '<Label value="Road" background="gray"/>',
+        '<Label value="Road" background="gray"/><Label value="Point"/>',
+    )
+    _, back = first_click(set_stage, open_click)
+    assert back[0]["value"]["brushlabels"] == ["Point"]
+
+
+def test_a_negative_click_that_comes_alone_mends_the_mask_under_it(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    """Auto-accept on: the point is gone from the page when the second click comes."""
+    stage, _ = first_click(set_stage, open_click)
+    stage.predict(calling(open_click, point(open_click, "other", 60, 80)))
+    back = stage.predict(calling(open_click, point(open_click, "minus", 24, 75, positive=False)))
+    assert set(read_results(back).shapes) == {M}
+    assert stage.model.clicked[-1]["labels"] == [1, 0]
+    assert masks(back)[M].sum() == 120 * 120 - 40 * 40
+    assert captions(back) == {M: ("a red car",)}
+
+
+def test_a_negative_click_beside_every_mask_mends_the_last_one(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    stage, _ = first_click(set_stage, open_click)
+    back = stage.predict(calling(open_click, point(open_click, "minus", 50, 20, positive=False)))
+    assert set(read_results(back).shapes) == {M}
+
+
+def test_clicks_that_wait_together_are_one_mask(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    """Auto-accept off: the points of the unaccepted mask come again with each click."""
+    stage, first = first_click(set_stage, open_click)
+    one, two = open_click["params"]["context"]["result"][0], point(open_click, "plus", 35, 75)
+    back = stage.predict(calling(open_click, one, two))
+    assert set(masks(back)) == {M} and stage.model.clicked[-1]["labels"] == [1, 1]
+    assert masks(back)[M].sum() > masks(first)[M].sum()
+    three = point(open_click, "minus", 24, 75, positive=False)
+    back = stage.predict(calling(open_click, one, two, three))
+    assert set(read_results(back).shapes) == {M}
+    assert stage.model.clicked[-1]["labels"] == [1, 1, 0] and len(stage.model.clicked) == 3
+    assert len([item for item in back if is_shape(item)]) == 1
+
+
+def test_after_the_mask_was_accepted_a_click_elsewhere_is_another_mask(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    """Accepted on the canvas, Label Studio leaves the point behind: it stands for its mask, and takes in no more."""
+    stage, first = first_click(set_stage, open_click)
+    one, two = open_click["params"]["context"]["result"][0], point(open_click, "plus", 60, 75)
+    back = stage.predict(drafted(calling(open_click, one, two), [one, *first]))
+    assert set(masks(back)) == {M, mask_id("plus")}
+    assert np.array_equal(masks(back)[M], masks(first)[M])
+
+
+def test_what_was_typed_into_the_waiting_point_goes_into_the_mask(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    stage, _ = first_click(set_stage, open_click)
+    one = open_click["params"]["context"]["result"][0]
+    words = {k: one[k] for k in ("original_width", "original_height", "image_rotation", "id")} | {
+        "from_name": "caption",
+        "to_name": "img",
+        "type": "textarea",
+        "origin": "manual",
+        "value": {"x": 20.0, "y": 75.0, "width": 0.2, "text": ["my own words"]},
+    }
+    back = stage.predict(calling(open_click, one, words))
+    assert captions(back) == {M: ("my own words",)} and len(stage.model.clicked) == 1
+    said = next(item for item in back if item["from_name"] == "caption")
+    assert said["value"]["rle"] == back[0]["value"]["rle"]
+
+
+def test_a_corrected_caption_survives_the_next_click(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    stage, first = first_click(set_stage, open_click)
+    corrected = copy.deepcopy(first)
+    for item in corrected:
+        if item["from_name"] == "caption":
+            item["value"]["text"] = ["a human's words"]
+    minus = point(open_click, "minus", 24, 75, positive=False)
+    back = stage.predict(drafted(calling(open_click, minus), corrected))
+    assert captions(back) == {M: ("a human's words",)}
+    assert masks(back)[M].sum() < masks(first)[M].sum()
+
+
+def test_a_mask_that_was_painted_by_hand_is_left_alone(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    stage, first = first_click(set_stage, open_click)
+    painted = copy.deepcopy(first)
+    stroke = {"type": "add", "points": [1.0, 1.0, 5.0, 5.0], "relativePoints": [1.0, 1.0, 5.0, 5.0]}
+    painted[0]["value"]["touches"] = [stroke | {"strokeWidth": 10, "relativeStrokeWidth": 2.0}]
+    minus = point(open_click, "minus", 24, 75, positive=False)
+    back = stage.predict(drafted(calling(open_click, minus), painted))
+    assert back[0]["id"] == M and back[0]["value"] == painted[0]["value"]
+    assert "by hand" in notes(back)[M][0] and len(stage.model.clicked) == 1
+
+
+def test_the_clicks_are_known_from_the_mask_after_a_restart(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    _, first = first_click(set_stage, open_click)
+    assert first[0]["meta"][CLICKS]["points"] == [[20.0, 75.0, 1]]
+    again = set_stage(stub=StubSam())
+    minus = point(open_click, "minus", 24, 75, positive=False)
+    back = again.predict(drafted(calling(open_click, minus), first))
+    assert again.model.clicked[0]["labels"] == [1, 0] and set(masks(back)) == {M}
+
+
+def test_control_click_on_a_mask_that_is_not_saved_yet_fills_it(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    stage, _ = first_click(set_stage, open_click)
+    stage.model.text = "better words"
+    back = stage.predict(calling(open_click, point(open_click, "again", 21, 76)))
+    assert captions(back) == {M: ("better words",)} and set(read_results(back).shapes) == {M}
+    assert len(stage.model.clicked) == 1
+
+
+def test_a_deleted_mask_does_not_come_back(set_stage: SetStage, open_click: dict[str, Any]) -> None:
+    stage, _ = first_click(set_stage, open_click)
+    minus = point(open_click, "minus", 50, 20, positive=False)
+    back = stage.predict(drafted(calling(open_click, minus), [], age=-10))
+    assert [item["id"] for item in back] == ["minus"] and len(stage.model.clicked) == 1
+
+
+# --- whatever fails ----------------------------------------------------------------------------
+
+
+def stays_a_point(back: Results, why: str) -> None:
+    assert set(read_results(back).shapes) == {"l2PlCsyeFk"}
+    (note,) = notes(back)["l2PlCsyeFk"]
+    assert note.startswith(NOTE) and "stays a point" in note and why in note and "\n" not in note
+    assert captions(back) == {"l2PlCsyeFk": ("a red car",)}
+
+
+def test_a_server_without_a_segmenter_is_left_alone_for_a_minute(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    stage = set_stage(stub=StubSam(status=404))
+    stays_a_point(stage.predict(open_click), "no segmenter")
+    stays_a_point(stage.predict(open_click), "no segmenter")
+    assert len(stage.model.clicked) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ({"status": 500}, "HTTP 500"),
+        ({"status": 503}, "not ready"),
+        ({"empty": True}, "finds nothing"),
+    ],
+)
+def test_a_segmenter_that_fails(
+    set_stage: SetStage, open_click: dict[str, Any], fault: dict[str, Any], why: str
+) -> None:
+    stage = set_stage(stub=StubSam(**fault))
+    stays_a_point(stage.predict(open_click), why)
+    stage.model.status, stage.model.empty = 200, False
+    assert set(masks(stage.predict(open_click))) == {M}
+
+
+def test_a_slow_segmenter_leaves_time_for_the_caption(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    stage = set_stage(stub=StubSam(sam_delay=20.0), budget_s=2.6)
+    stays_a_point(stage.predict(open_click), "too slow")
+
+
+def test_a_mask_that_cannot_be_mended_stays_as_it_was(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    stage, first = first_click(set_stage, open_click)
+    stage.model.status = 500
+    back = stage.predict(calling(open_click, point(open_click, "minus", 24, 75, positive=False)))
+    assert np.array_equal(masks(back)[M], masks(first)[M])
+    assert "stays as it was" in notes(back)[M][0] and set(read_results(back).shapes) == {M}
+
+
+def test_a_large_picture_travels_small_and_the_mask_comes_back_large(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    stage = set_stage(stub=StubSam(), host=StubHost(data=photo((1600, 1200))))
+    stage.predict(open_click)
+    assert stage.model.clicked[0]["points"] == [[0.2 * 1024, 0.75 * 768]]
+
+
+# --- where it is drawn --------------------------------------------------------------------------
+
+
+def config(*controls: str) -> Any:
+    field = '<TextArea name="caption" toName="img" perRegion="true"/>'
+    return parse_config(
+        f'<View><Image name="img" value="$image"/>{"".join(controls)}'
+        f'<KeyPointLabels name="kp" toName="img" smart="true"><Label value="Car"/></KeyPointLabels>{field}</View>'
+    )
+
+
+def labels(tag: str, name: str, *values: str) -> str:
+    inner = "".join(f'<Label value="{value}"/>' for value in values)
+    return f'<{tag} name="{name}" toName="img">{inner}</{tag}>'
+
+
+CAR = {"id": "k", "type": "keypointlabels", "value": {"x": 1, "y": 1, "keypointlabels": ["Car"]}}
+
+
+@pytest.mark.parametrize(
+    ("controls", "name"),
+    [
+        ([labels("BrushLabels", "b", "Road")], "b"),
+        ([labels("BrushLabels", "b", "Road"), labels("BrushLabels", "c", "Road", "Car")], "c"),
+        ([labels("BrushLabels", "b", "Road"), '<Brush name="c" toName="img"/>'], "c"),
+        ([labels("BitmaskLabels", "m", "Car"), labels("BrushLabels", "b", "Road")], "b"),
+        ([labels("PolygonLabels", "p", "Car"), labels("BitmaskLabels", "m", "Road")], "m"),
+        ([labels("PolygonLabels", "p", "Car")], "p"),
+        ([labels("RectangleLabels", "r", "Car")], None),
+    ],
+)
+def test_which_control_draws_the_mask(controls: list[str], name: str | None) -> None:
+    found = mask_control(config(*controls), CAR)
+    assert (found.name if found else None) == name
+
+
+@pytest.mark.parametrize(
+    "tag", ["BrushLabels", "Brush", "BitmaskLabels", "PolygonLabels", "Polygon"]
+)
+def test_every_control_draws_the_same_mask(tag: str) -> None:
+    known = config(
+        labels(tag, "c", "Car") if "Labels" in tag else f'<{tag} name="c" toName="img"/>'
+    )
+    control = mask_control(known, CAR)
+    assert control is not None
+    mask = np.zeros((60, 80), dtype=bool)
+    mask[10:40, 20:60] = True
+    mask[50:52, 70:72] = True
+    clicked = ClickMask("m1", (Click("k", 0.3, 0.3, True),), item_index=1)
+    shape = mask_shape(mask, clicked, control, CAR)
+    assert check_results([shape], known) == ([shape], [])
+    assert shape["item_index"] == 1 and shape["type"] == tag.lower()
+    assert shape["value"].get(tag.lower()) == (["Car"] if "Labels" in tag else None)
+    back = decode_region(shape)
+    if "Polygon" in tag:
+        # A polygon is one part: the one that was clicked on.
+        mask[50:52, 70:72] = False
+        assert len(shape["value"]["points"]) == 4
+    assert np.array_equal(back.mask, mask)
+    noted = clicks_of(shape)
+    assert noted is not None and [(c.x, c.y, c.positive) for c in noted[0]] == [(0.3, 0.3, True)]
+    assert is_untouched(shape)
+
+
+# --- which clicks belong together ---------------------------------------------------------------
+
+PAGE = (1, 2, "a@b.c")
+
+
+def join(book: ClickBook, click: Click, *waiting: str, page: Any = PAGE, now: float = 0.0) -> Any:
+    return book.joined(
+        page, click, 0, waiting=frozenset(waiting), settled=lambda _: False,
+        under=lambda _: None, now=now,
+    )  # fmt: skip
+
+
+def test_a_click_before_the_first_answer_means_another_thing() -> None:
+    book = ClickBook()
+    one = join(book, Click("a", 0.1, 0.1, True), "a")
+    two = join(book, Click("b", 0.2, 0.2, True), "a", "b")
+    assert one.id != two.id
+    book.answered(PAGE, one, [{"id": one.id}], now=0)
+    assert join(book, Click("c", 0.3, 0.3, True), "a", "b", "c").id == one.id
+    minus = join(book, Click("d", 0.2, 0.3, False), "a", "b", "c", "d")
+    assert minus.id == one.id and [c.id for c in minus.clicks] == ["a", "c", "d"]
+
+
+def test_an_answer_that_a_click_overtook_is_not_noted() -> None:
+    book = ClickBook()
+    one = join(book, Click("a", 0.1, 0.1, True), "a")
+    join(book, Click("b", 0.2, 0.2, False), "a", "b")
+    book.answered(PAGE, one, [{"id": one.id}], now=0)
+    assert book.masks(PAGE)[-1].changed and not book.masks(PAGE)[-1].results
+
+
+def test_masks_stay_on_their_page_and_are_forgotten_in_the_end() -> None:
+    book = ClickBook()
+    one = join(book, Click("a", 0.1, 0.1, True), "a", page=(1, 2, None))
+    book.answered((1, 2, None), one, [{"id": one.id}], now=0)
+    minus = Click("b", 0.2, 0.2, False)
+    assert join(book, minus, "b", page=(1, 3, None)) is None
+    assert join(book, minus, "b", page=(1, 2, "someone"), now=100) is None
+    assert join(book, minus, "b", page=(1, 2, "someone"), now=10).id == one.id
+    for number in range(300):
+        join(book, Click(f"n{number}", 0.1, 0.1, True), f"n{number}")
+    assert len(book.masks(PAGE)) <= 256
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [None, {}, {CLICKS: 3}, {CLICKS: {"points": [[1]]}}, {CLICKS: {"points": [], "area": 1}}],
+)
+def test_meta_that_notes_no_clicks(meta: Any) -> None:
+    assert clicks_of({"id": "a", "meta": meta}) is None
+
+
+def test_clicks_are_noted_and_read() -> None:
+    clicks = (Click("a", 0.25, 0.5, True), Click("b", 0.125, 1.0, False))
+    back = clicks_of({"id": "m", "meta": {CLICKS: noted_clicks(clicks, 0.25)}})
+    assert back is not None and back[1] == 0.25
+    assert [(c.x, c.y, c.positive) for c in back[0]] == [(0.25, 0.5, True), (0.125, 1.0, False)]

@@ -1,6 +1,6 @@
 """A model and a Label Studio in one small process, for the benchmark of pre-labelling.
 
-    python -m benchmarks.prelabel_stub --port N --tasks N --latency-ms 100 --at-once 8
+    python -m benchmarks.prelabel_stub --port N --tasks N --latency-ms 200 --at-once 8
 
 The model gives one short caption after the latency, to so many requests at once; others wait their turn, as behind a
 real server. Label Studio has one project of tasks, each with an own 640 x 480 JPEG and a prediction of five boxes by
@@ -173,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--tasks", type=int, required=True)
-    parser.add_argument("--latency-ms", type=float, default=100.0)
+    parser.add_argument("--latency-ms", type=float, default=200.0)
     parser.add_argument("--at-once", type=int, default=8)
     args = parser.parse_args()
     served = app(args.tasks, args.latency_ms / 1000, args.at_once)

@@ -59,7 +59,7 @@ def test_the_view_shows_the_unsure_ones_first(
     following = real.http.post(
         "/api/dm/actions",
         params={"id": "next_task", "project": real.project},
-        json={"ordering": view["ordering"], "project": str(real.project)},
+        json={"ordering": view["data"]["ordering"], "project": str(real.project)},
     )
     assert following.json()["id"] == order[0]
     assert [real.get(f"/api/tasks/{task}/")["data"] for task in real.tasks] == before

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-__all__ = ["coco_to_mask", "mask_to_coco"]
+from regiontext.geometry import MAX_PIXELS
 
-_MAX_PIXELS = 100_000_000
+__all__ = ["coco_to_mask", "mask_to_coco"]
 
 
 def mask_to_coco(mask: NDArray[np.bool_]) -> dict[str, Any]:
@@ -39,8 +39,8 @@ def coco_to_mask(code: Mapping[str, Any]) -> NDArray[np.bool_]:
     if not isinstance(size, list | tuple) or len(size) != 2 or not all(_is_side(n) for n in size):
         raise ValueError(f"its size is {size!r:.60}, not [height, width]")
     height, width = size
-    if height * width > _MAX_PIXELS:
-        raise ValueError(f"its size {height} x {width} is above {_MAX_PIXELS} pixels")
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"its size {height} x {width} is above {MAX_PIXELS} pixels")
     counts = code.get("counts")
     if isinstance(counts, str | bytes):
         runs = _unpack(counts, height * width)
@@ -60,7 +60,7 @@ def coco_to_mask(code: Mapping[str, Any]) -> NDArray[np.bool_]:
 
 
 def _is_side(side: object) -> bool:
-    return isinstance(side, int) and not isinstance(side, bool) and 0 < side <= _MAX_PIXELS
+    return isinstance(side, int) and not isinstance(side, bool) and 0 < side <= MAX_PIXELS
 
 
 def _listed(counts: Sequence[Any], pixels: int) -> NDArray[np.int64]:

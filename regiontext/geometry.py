@@ -17,6 +17,7 @@ from regiontext.spans import paint_spans
 
 __all__ = [
     "MAX_CROSSINGS",
+    "MAX_PIXELS",
     "Box",
     "Points",
     "clip_box",
@@ -38,6 +39,9 @@ Box = tuple[float, float, float, float]
 
 Points = NDArray[np.float64]
 """float64[N, 2], each row (x, y)."""
+
+MAX_PIXELS = 100_000_000
+"""Images of more pixels are neither read nor hold regions."""
 
 MAX_CROSSINGS = 5_000_000
 """Outlines whose edges cross more pixel rows (half a second of filling) are too intricate."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from regiontext.errors import ImageError
+from regiontext.geometry import MAX_PIXELS
 
 __all__ = ["FORMATS", "image_hash", "image_orientation", "load_image"]
 
@@ -44,7 +45,7 @@ def image_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def load_image(data: bytes, *, max_pixels: int = 100_000_000) -> Image.Image:
+def load_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode a file's bytes into the upright image as mode RGB.
 
     EXIF orientation is applied, of several frames the first is taken, transparency is laid over

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from regiontext.errors import RegionError
 from regiontext.geometry import (
+    MAX_PIXELS,
     Points,
     clip_box,
     ellipse_ring,
@@ -31,10 +32,7 @@ from regiontext.path import Path
 from regiontext.region import SHAPES, Region
 from regiontext.strokes import paint_strokes
 
-__all__ = ["MAX_PIXELS", "SHAPE_TYPES", "decode_region", "is_shape"]
-
-MAX_PIXELS = 100_000_000
-"""Images larger than this hold no region."""
+__all__ = ["SHAPE_TYPES", "decode_region", "is_shape"]
 
 _MAX_ID = 1000
 
@@ -179,7 +177,7 @@ def _check_inside(lines: Sequence[Points], size: tuple[int, int]) -> None:
 
 def _original_size(result: Mapping[str, Any]) -> tuple[int, int] | None:
     sides = result.get("original_width"), result.get("original_height")
-    if sides == (None, None):
+    if None in sides:
         return None
     width, height = (finite(side, "original_width or original_height") for side in sides)
     if width < 1 or height < 1 or width != int(width) or height != int(height):

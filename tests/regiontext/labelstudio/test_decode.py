@@ -350,7 +350,7 @@ def test_item_index_of_a_multi_image_task():
         ),
         (
             shape("rectangle", {"x": 1, "y": 1, "width": 5, "height": 5}, original_height=None),
-            "no number",
+            "no image to measure",
         ),
         (
             shape(
@@ -573,3 +573,15 @@ def test_strokes_of_a_draft_are_the_mask_that_the_editor_saves_of_them():
         # The canvas counts how much of a pixel is covered, not whether its centre is.
         edge = 0.35 * (saved.box[2] - saved.box[0] + saved.box[3] - saved.box[1])
         assert either.sum() - both.sum() <= max(4, edge)
+
+
+@pytest.mark.parametrize("missing", [("original_width",), ("original_width", "original_height")])
+def test_the_image_at_hand_stands_in_for_a_size_that_is_not_told(missing: tuple[str, ...]) -> None:
+    result = {
+        "id": "r", "type": "rectangle", "original_width": 10, "original_height": 10,
+        "value": {"x": 10, "y": 10, "width": 50, "height": 50, "rotation": 0},
+    }  # fmt: skip
+    told = {key: value for key, value in result.items() if key not in missing}
+    assert decode_region(told, size=(40, 20)).box == (4, 2, 24, 12)
+    with pytest.raises(RegionError, match="no image to measure"):
+        decode_region(told)

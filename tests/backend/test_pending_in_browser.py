@@ -151,6 +151,27 @@ def test_a_correction_survives_the_next_box_although_no_draft_has_it(editor: Edi
     assert "my own words" in editor.wait_for_captions(2)
 
 
+def test_boxes_of_one_label_are_asked_about_once_and_their_corrections_survive(
+    editor: Editor, stub: StubModel
+) -> None:
+    """The page sends accepted regions along with the next of their label, for as long as it is open."""
+    editor.auto_annotation()
+    before = len(stub.asked)
+    editor.smart_box(FIRST, CAR)
+    editor.wait_for_captions(1)
+    editor.page.wait_for_timeout(1800)
+    editor.smart_box(SECOND, CAR)
+    editor.wait_for_captions(2)
+    editor.page.wait_for_timeout(1800)
+    editor.rewrite(0, "my own words")
+    editor.rewrite(1, "mine too")
+    with answered(editor):
+        editor.smart_box(THIRD, PERSON)
+    captions = editor.wait_for_captions(3)
+    assert {"my own words", "mine too"} < set(captions)
+    assert len(stub.asked) == before + 3
+
+
 def test_without_auto_accept_a_box_that_waits_survives_the_accepting_of_the_next(
     editor: Editor, site: Site, task: int
 ) -> None:

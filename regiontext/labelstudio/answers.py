@@ -102,13 +102,16 @@ def value_fault(type: str, value: Mapping[str, Any], field: Field | None) -> str
         return f"its {key} is {short(given)}, no list of texts"
     if field is None or key == "text":
         return None
-    options: Sequence[Any] = [list(path) for path in field.paths] or field.options
+    # Label Studio also stores a branch of a tree of choices when everything in it is ticked.
+    steps = [list(path[:n]) for path in field.paths for n in range(1, len(path) + 1)]
+    options: Sequence[Any] = steps or field.options
     for entry in given:
         if entry not in options:
             known = ", ".join(field.options[:20])
             return f"{short(entry)} is no option of {field.name!r} ({known})"
-    if len(given) > 1 and not field.multiple:
-        return f"{field.name!r} takes one choice, not {len(given)}"
+    ends = [entry for entry in given if not field.paths or tuple(entry) in field.paths]
+    if len(ends) > 1 and not field.multiple:
+        return f"{field.name!r} takes one choice, not {len(ends)}"
     return None
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regiontext.errors import QuestionError
-from regiontext.labelstudio.answers import accepted, answer_of, value_for
+from regiontext.labelstudio.answers import accepted, answer_of, value_fault, value_for
 from regiontext.labelstudio.config import Field, parse_config
 from regiontext.labelstudio.results import check_results, field_result, read_results, text_of
 from regiontext.questions.templates import field_question
@@ -143,3 +143,20 @@ def test_results_are_checked_against_the_config(
     wrong = filled | {"value": shape["value"] | bad}
     valid, dropped = check_results([shape, wrong], config)
     assert len(valid) == 1 and len(dropped) == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "given", "right"),
+    [
+        ("multiple", [["animal"], ["animal", "felis"], ["animal", "dog"]], True),
+        ("single", [["animal"], ["animal", "dog"]], True),
+        ("single", [["animal", "felis"], ["animal", "dog"]], False),
+        ("multiple", [["animal", "cow"]], False),
+        ("multiple", [["dog"]], False),
+    ],
+)
+def test_a_branch_that_label_studio_ticks_with_its_choices_is_kept(
+    choice: str, given: list[list[str]], right: bool
+) -> None:
+    tree = of("Choices", f'allowNested="true" choice="{choice}"')
+    assert (value_fault("choices", {"choices": given}, tree) is None) == right

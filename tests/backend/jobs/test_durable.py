@@ -88,13 +88,17 @@ def test_paused_resumed_and_done(
         assert (job.state, job.total) == ("running", 60)
         assert job.eta_s is not None and job.eta_s > 0
         assert (await jobs.pause(started.id)).state == "paused"
-        paused = await jobs.get(started.id)
+        # At once, while what was in work is still being finished, and once more when it is.
+        assert (await jobs.resume(started.id)).state in ("queued", "running")
+        await until(jobs, started.id, lambda job: job.done >= 10)
+        assert (await jobs.pause(started.id)).state == "paused"
         await asyncio.sleep(2)
+        paused = await jobs.get(started.id)
         model_server.delay_s = 0
         assert (await jobs.resume(started.id)).state in ("queued", "running")
         job = await until(jobs, started.id, lambda job: job.state not in ("queued", "running"))
         assert (job.state, job.done, job.total, job.failed) == ("done", 60, 60, 0), job
-        assert paused.state == "paused"
+        assert (paused.state, paused.eta_s) == ("paused", None)
 
     with_jobs(settings, store, work)
     assert [ours(studio, task) for task in tasks] == [1] * 60

@@ -156,14 +156,15 @@ def model_service(options: UpOptions, environment: Mapping[str, str]) -> Service
     """Describe our model server."""
     model = model_argument(options.model)
     own = {**environment, "HF_HUB_DISABLE_TELEMETRY": "1"}
-    if Path(model).is_dir():
+    segmenter = _segmenter(environment)
+    if Path(model).is_dir() and (not segmenter or Path(segmenter).exists()):
         own |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     return Service(
         name="model server",
         command=(
             *(sys.executable, "-m", "model_server", "--model", model),
+            *(("--segmenter", segmenter) if segmenter else ()),
             *("--host", "127.0.0.1", "--port", str(options.model_port)),
-            *_segmenter(),
         ),
         environment=own,
         log=options.data_dir / "logs" / "model-server.log",
@@ -230,10 +231,12 @@ def own_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONUNBUFFERED": "1"}
 
 
-def _segmenter() -> tuple[str, ...]:
-    """Return how the model server is told of the bundled segmenter; nothing where it is not shipped."""
+def _segmenter(environment: Mapping[str, str]) -> str:
+    """Return what makes masks of clicks: what REGIONTEXT_SEGMENTER names, else the bundled one; empty without one."""
+    if named := environment.get("REGIONTEXT_SEGMENTER", ""):
+        return named
     folder = _package_folder("model_server") / "checkpoints" / "regiontext-sam-mini"
-    return ("--segmenter", str(folder)) if (folder / "config.json").is_file() else ()
+    return str(folder) if (folder / "config.json").is_file() else ""
 
 
 def _closed_subnets(backend_url: str) -> list[str]:

@@ -107,6 +107,25 @@ def test_our_model_server_stays_on_this_machine(options: UpOptions, tmp_path: Pa
     assert service.ready_url == "http://127.0.0.1:9292/ready"
 
 
+def test_the_model_server_is_told_of_a_segmenter(
+    options: UpOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    given = replace(options, model=str(tmp_path))
+    named = services.model_service(given, {"REGIONTEXT_SEGMENTER": "facebook/sam-vit-base"})
+    assert named.command[5:7] == ("--segmenter", "facebook/sam-vit-base")
+    # It may have to be downloaded.
+    assert "HF_HUB_OFFLINE" not in named.environment
+    monkeypatch.setattr(services, "_package_folder", lambda _: tmp_path)
+    assert "--segmenter" not in services.model_service(given, {}).command
+    bundled = tmp_path / "checkpoints" / "regiontext-sam-mini"
+    bundled.mkdir(parents=True)
+    (bundled / "config.json").write_text("{}")
+    service = services.model_service(given, {})
+    assert service.command[5:7] == ("--segmenter", str(bundled))
+    assert service.environment["HF_HUB_OFFLINE"] == "1"
+
+
 def test_a_model_is_a_folder_or_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "good").mkdir()

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from backend.errors import BackendError
-from backend.jobs.errors import JobError, NoSuchJob
+from backend.errors import BackendError, ModelUnavailable
+from backend.jobs.errors import JobError, LabelStudioAway, NoSuchJob
 from backend.jobs.prelabel import Options, Prelabelled
 from backend.jobs.running import Running
 from backend.settings import Settings
@@ -42,12 +42,13 @@ _NAME, _QUEUE = "prelabel", "regiontext-prelabel"
 _ASKED = "asked"
 _POLL_S = 0.5
 # A model server or Label Studio that restarts is waited for: 5 s, 10 s, … 10 minutes in all.
+_MAY_PASS = (LabelStudioAway, ModelUnavailable, JobError)
 _RETRY: Mapping[str, Any] = {
     "retries_allowed": True,
     "interval_seconds": 5.0,
     "backoff_rate": 2.0,
     "max_attempts": 8,
-    "should_retry": lambda error: isinstance(error, BackendError),
+    "should_retry": lambda error: isinstance(error, _MAY_PASS),
     "preemptible": True,
 }
 # DBOS is one per process.

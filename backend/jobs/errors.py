@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backend.errors import BackendError, LabelStudioError
 
-__all__ = ["JobError", "NoSuchJob", "NoSuchProject", "NotEnough"]
+__all__ = ["JobError", "LabelStudioAway", "NoSuchJob", "NoSuchProject", "NotEnough"]
 
 
 class JobError(BackendError):
@@ -21,3 +21,7 @@ class NoSuchJob(JobError):
 
 class NoSuchProject(LabelStudioError):
     """Label Studio has no project of this number, or the key may not see it."""
+
+
+class LabelStudioAway(LabelStudioError):
+    """Label Studio does not answer, or the proxy in front of it says that it does not."""

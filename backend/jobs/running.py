@@ -52,7 +52,11 @@ class Running:
 
     async def plan(self) -> dict[str, Any]:
         """How many tasks there are to look at."""
-        bulk = await self._open()
+        try:
+            bulk = await self._open()
+        except Exception as error:
+            await self._failed(error)
+            raise
         return {"total": bulk.total}
 
     async def page(self, after: int) -> dict[str, Any]:
@@ -69,8 +73,8 @@ class Running:
                     bulk.pipeline(after=after, told=self._told)
                 )
             page = await self._pipeline.next_page()
-        except Exception:
-            await self.close()
+        except Exception as error:
+            await self._failed(error)
             raise
         pages = [page] if page is not None else []
         return self._said(bulk, pages) | {"last": page.last if page is not None else None}
@@ -87,8 +91,8 @@ class Running:
             async with bulk.pipeline(told=self._told, tasks=failed) as pipeline:
                 while (page := await pipeline.next_page()) is not None:
                     pages.append(page)
-        except Exception:
-            await self.close()
+        except Exception as error:
+            await self._failed(error)
             raise
         return self._said(bulk, pages) | {"retried": len(failed)}
 
@@ -123,6 +127,11 @@ class Running:
         self._pipeline = self._bulk = None
         stack, self._stack = self._stack, AsyncExitStack()
         await stack.aclose()
+
+    async def _failed(self, error: Exception) -> None:
+        """Tell why nothing goes on for a while, and begin anew the next time."""
+        self.problems = [*self.problems, " ".join(str(error).split())][-_KEPT_PROBLEMS:]
+        await self.close()
 
     async def _open(self) -> Bulk:
         if self._bulk is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.errors import LabelStudioError
+from backend.jobs.errors import LabelStudioAway
 from backend.jobs.pipeline import Done, Prepared
 from backend.jobs.preparing import Wanted
 from backend.jobs.queue_order import places
@@ -80,9 +81,10 @@ class Storing:
         ]
         try:
             await self.studio.import_predictions(self.project, bodies)
-        except LabelStudioError as error:
-            if error.__cause__ is not None:
-                raise
+        except LabelStudioAway:
+            raise
+        except LabelStudioError:
+            pass
         else:
             return {}
         # One that it refuses makes it refuse all.
@@ -96,9 +98,9 @@ class Storing:
                     score=scores[task],
                     model_version=want.model_version,
                 )
+            except LabelStudioAway:
+                raise
             except LabelStudioError as error:
-                if error.__cause__ is not None:
-                    raise
                 refused[task] = str(error)
         return refused
 

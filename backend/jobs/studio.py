@@ -16,7 +16,7 @@ from typing import Any, Self
 import httpx
 
 from backend.errors import LabelStudioError
-from backend.jobs.errors import NoSuchProject
+from backend.jobs.errors import LabelStudioAway, NoSuchProject
 from backend.label_studio import async_client
 from backend.settings import Settings
 
@@ -253,21 +253,21 @@ class Studio:
         try:
             answer = await self._http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise LabelStudioError(
+            raise LabelStudioAway(
                 f"Label Studio does not answer at {self._url} ({type(error).__name__}: {error})"
             ) from error
         known = answer.is_success or (missing_ok and answer.status_code == 404)
         if not known and not (method == "GET" and answer.status_code in _PASSING):
-            raise LabelStudioError(
+            kind = LabelStudioAway if answer.status_code in _PASSING else LabelStudioError
+            raise kind(
                 f"Label Studio answered {answer.status_code} to {method} {path}: {_detail(answer)}"
             )
         return answer
 
     def _json(self, answer: httpx.Response) -> Any:
         if not answer.is_success:
-            raise LabelStudioError(
-                f"Label Studio answered {answer.status_code} to {answer.request.url.path}"
-            )
+            kind = LabelStudioAway if answer.status_code in _PASSING else LabelStudioError
+            raise kind(f"Label Studio answered {answer.status_code} to {answer.request.url.path}")
         try:
             return answer.json()
         except ValueError as error:

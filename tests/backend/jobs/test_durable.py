@@ -252,6 +252,34 @@ def test_a_failed_job_goes_on_where_it_failed(
         assert (await jobs.get(again.id)).state == "cancelled"
         with pytest.raises(JobError, match="only a paused or failed"):
             await jobs.resume(again.id)
+        # What cannot pass is not waited for.
+        monkeypatch.setitem(durable._RETRY, "max_attempts", 8)
+        nowhere = await jobs.prelabel(Options(999))
+        job = await until(jobs, nowhere.id, lambda job: job.state in ended)
+        assert job.state == "failed" and "no project 999" in (job.error or "")
 
     with_jobs(settings, store, work)
     assert [ours(studio, task) for task in tasks] == [1] * 80
+
+
+def test_a_model_server_that_restarts_is_waited_for(
+    studio: FakeLabelStudio,
+    model_server: FakeModelServer,
+    settings: Settings,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(durable._RETRY, "interval_seconds", 0.5)
+    project, tasks = with_boxes(studio, 40)
+    model_server.down = True
+
+    async def work(jobs: Jobs) -> None:
+        started = await jobs.prelabel(Options(project))
+        job = await until(jobs, started.id, lambda job: bool(job.problems))
+        assert job.state == "running" and "out of memory" in job.problems[-1]
+        model_server.down = False
+        job = await until(jobs, started.id, lambda job: job.state not in ("queued", "running"))
+        assert (job.state, job.done, job.failed) == ("done", 40, 0)
+
+    with_jobs(settings, store, work)
+    assert [ours(studio, task) for task in tasks] == [1] * 40

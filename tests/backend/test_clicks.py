@@ -2,72 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 
 from backend.clicks import CLICKS, Click, ClickBook, ClickMask, clicks_of, mask_id, noted_clicks
 from backend.known import NOTE
 from backend.masking import is_untouched, mask_control, mask_shape
-from regiontext.coco import mask_to_coco
 from regiontext.labelstudio.config import parse_config
 from regiontext.labelstudio.decode import decode_region, is_shape
 from regiontext.labelstudio.results import check_results, read_results, text_of
 from tests.backend.conftest import SetStage, Stage
-from tests.backend.stubs import StubHost, StubModel, photo
+from tests.backend.stub_sam import StubSam
+from tests.backend.stubs import StubHost, photo
 
 Payload = Callable[[str], Any]
 Results = list[dict[str, Any]]
-W, H = 800, 600
-
-
-@dataclass
-class StubSam(StubModel):
-    """Besides captions, masks: a square around each positive point without a square around each negative one."""
-
-    status: int = 200
-    sam_delay: float = 0.0
-    empty: bool = False
-    clicked: list[dict[str, Any]] = field(default_factory=list)
-
-    def app(self) -> FastAPI:
-        app = super().app()
-
-        @app.post("/v1/segment")
-        async def segment(request: Request) -> JSONResponse:
-            body = await request.json()
-            self.clicked.append(body)
-            await asyncio.sleep(self.sam_delay)
-            if self.status != 200:
-                fault = {"message": "it went wrong", "type": "server_error", "code": None}
-                return JSONResponse({"error": fault}, self.status)
-            mask = np.zeros((H, W), dtype=bool)
-            for want in (1, 0):
-                for (x, y), label in zip(body["points"], body["labels"], strict=True):
-                    if label == want and not self.empty:
-                        side = 60 if want else 20
-                        rows = slice(max(0, int(y) - side), int(y) + side)
-                        mask[rows, max(0, int(x) - side) : int(x) + side] = bool(want)
-            decoy = np.zeros((H, W), dtype=bool)
-            decoy[0, 0] = not self.empty
-            return JSONResponse(
-                {
-                    "masks": [
-                        {**mask_to_coco(decoy), "score": 0.9},
-                        {**mask_to_coco(mask), "score": 0.8},
-                    ]
-                }
-            )
-
-        return app
 
 
 @pytest.fixture

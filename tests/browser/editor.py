@@ -84,13 +84,14 @@ class Editor:
         self.page.mouse.move(*self._screen(x1, y1), steps=5)
         self.page.mouse.up()
 
-    def click(self, x: float, y: float, *, control: bool = False) -> None:
-        """Click on the image, with the Control key held if `control`."""
-        if control:
-            self.page.keyboard.down("Control")
+    def click(self, x: float, y: float, *, control: bool = False, alt: bool = False) -> None:
+        """Click on the image, with the Control or Alt key held if `control` or `alt`."""
+        held = [key for key, down in (("Control", control), ("Alt", alt)) if down]
+        for key in held:
+            self.page.keyboard.down(key)
         self.page.mouse.click(*self._screen(x, y))
-        if control:
-            self.page.keyboard.up("Control")
+        for key in held:
+            self.page.keyboard.up(key)
 
     def polygon(self, points: Iterable[tuple[float, float]]) -> None:
         """Click the corners of a polygon and close it on the first."""

@@ -95,7 +95,8 @@ kind of mark in turn, asked over HTTP. Free text is greedy and must match exactl
   guesses.
 * At most two marked regions. In a picture of two, small objects are a few pixels: take the captions of the regions
   instead of the relation sentence.
-* An overlay that covers the object (`mask`, `patch`) tints it; its colour is told less surely.
+* The whole picture instead of a crop: marks in it are not read.
+* Yes or no about colour, material or shape, and what two objects share: chance, or little better. Ask with choices.
 
 ## Use without regiontext
 

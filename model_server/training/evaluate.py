@@ -101,7 +101,7 @@ def answer_closed(model: Any, processor: Any, images: Pictures, turn: Turn) -> s
         tails[row, : len(end)] = torch.tensor(end)
     ids = torch.cat([prompt.expand(count, -1), tails], dim=1)
     features = model.get_image_features(inputs["pixel_values"])
-    features.pooler_output = features.pooler_output.expand(count, -1, -1)
+    features.pooler_output = features.pooler_output.repeat(count, 1, 1)
     logits = model(
         input_ids=ids, mm_encoder_outputs={"image": features}, logits_to_keep=longest + 1
     ).logits

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
 from backend.app import create_app
-from backend.jobs import durable
+from backend.jobs import workflows
 from backend.jobs.durable import JobInfo, Jobs
 from backend.jobs.errors import JobError
 from backend.jobs.prelabel import Options
@@ -228,7 +228,7 @@ def test_a_failed_job_goes_on_where_it_failed(
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(durable._RETRY, "max_attempts", 1)
+    monkeypatch.setitem(workflows.RETRY, "max_attempts", 1)
     project, tasks = with_boxes(studio, 80)
 
     def fail_later(body: dict[str, Any]) -> None:
@@ -253,7 +253,7 @@ def test_a_failed_job_goes_on_where_it_failed(
         with pytest.raises(JobError, match="only a paused or failed"):
             await jobs.resume(again.id)
         # What cannot pass is not waited for.
-        monkeypatch.setitem(durable._RETRY, "max_attempts", 8)
+        monkeypatch.setitem(workflows.RETRY, "max_attempts", 8)
         nowhere = await jobs.prelabel(Options(999))
         job = await until(jobs, nowhere.id, lambda job: job.state in ended)
         assert job.state == "failed" and "no project 999" in (job.error or "")
@@ -269,7 +269,7 @@ def test_a_model_server_that_restarts_is_waited_for(
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(durable._RETRY, "interval_seconds", 0.5)
+    monkeypatch.setitem(workflows.RETRY, "interval_seconds", 0.5)
     project, tasks = with_boxes(studio, 40)
     model_server.down = True
 

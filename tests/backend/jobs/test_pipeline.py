@@ -11,6 +11,7 @@ import pytest
 from backend.errors import BackendError, LabelStudioError
 from backend.jobs.errors import JobError
 from backend.jobs.pipeline import Done, Page, Pipeline, Prepared
+from backend.jobs.progress import seconds_left
 
 Task = dict[str, Any]
 Prepare = Callable[[Any], Awaitable[Prepared[int]]]
@@ -152,3 +153,11 @@ def test_stopping_stores_what_is_in_work_and_begins_nothing_new() -> None:
         assert stage.at_once == 0
 
     asyncio.run(run())
+
+
+def test_seconds_left_follow_the_pace_so_far() -> None:
+    assert seconds_left(25, 100, 5.0) == 15.0
+    assert seconds_left(100, 100, 5.0) == 0.0
+    assert seconds_left(120, 100, 5.0) == 0.0
+    assert seconds_left(0, 100, 5.0) is None
+    assert seconds_left(5, None, 5.0) is None

@@ -96,6 +96,12 @@ class Growing:
             self.asked[mask.id] = mask
         return mask is not None
 
+    def leave(self, reused: frozenset[str]) -> None:
+        """Do not ask for masks that an overtaken request is working on. reused: ids of clicks whose answer it makes."""
+        for mask in list(self.asked.values()):
+            if all(click.id in reused for click in mask.clicks if click.id in self._points):
+                del self.asked[mask.id]
+
     def answered(self, results: Sequence[Result]) -> None:
         """Note what the masks of this request are answered with."""
         for mask in self.asked.values():

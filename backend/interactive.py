@@ -270,6 +270,7 @@ def _targets(turn: _Turn) -> tuple[dict[str, Target | None], list[Target], Growi
             own[id] = target_of(growing.results_of(new), new, config=config)
         else:
             growing.count(click, prompt.item_index)
+    growing.leave(turn.call.reused)
     more: list[Target] = []
     if turn.prompt is not None:
         ids = [id for id in others if empty[id] and id not in own]

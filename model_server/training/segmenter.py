@@ -1,10 +1,10 @@
 """Train the bundled segmenter on the generated world: `python -m model_server.training.segmenter`.
 
 A small SAM learns to find the object under a click, and to mend its mask after a second click where it was most wrong
-(Kirillov et al., ICCV 2023, section 3 and appendix A: the best of three masks is learnt from a single ambiguous click,
-one mask from several; cross entropy and dice loss, and the IoU head by squared error). The world paints the pictures
-and knows the exact masks. A run that was stopped goes on where its last saved state left it. Log lines are JSON. Knows
-nothing of words.
+(Kirillov et al., ICCV 2023, section 3 and appendix A: three masks of a single click, one of several, the IoU head by
+squared error; here with cross entropy and dice loss). Objects of this world have no parts, so a click is not ambiguous
+and all three masks learn the same. The world paints the pictures and knows the exact masks. A run that was stopped goes
+on where its last saved state left it. Log lines are JSON. Knows nothing of words.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ _STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1) * 255
 class Settings:
     """One run. minutes: of training, unless `steps` is set. pool: pictures kept to draw from; fresh: new ones a step.
 
-    pictures, clicks: in a batch, and objects clicked per picture. again: how often a second click follows.
+    pictures, clicks: in a batch, and objects clicked per picture. again: how often a second click follows. start:
+    folder of a model to go on from.
     """
 
     minutes: float = 22.0
@@ -55,6 +56,7 @@ class Settings:
     pool: int = 1500
     fresh: int = 1
     rate: float = 1.2e-3
+    start: str = ""
 
     def done(self, step: int, spent_s: float) -> float:
         """How much of the run is over: 0..1 and beyond."""
@@ -84,7 +86,10 @@ def train(
     """
     shape = shape or SamShape()
     work.mkdir(parents=True, exist_ok=True)
-    model = build_sam(shape, seed=settings.seed).train()
+    model = build_sam(shape, seed=settings.seed)
+    if settings.start:
+        model.load_state_dict(SamModel.from_pretrained(settings.start).float().state_dict())
+    model.train()
     optim = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad],
         lr=settings.rate,
@@ -203,9 +208,9 @@ def _loss(
     low = F.avg_pool2d(torch.from_numpy(truth).float(), _stride(model))
     masks, scores = _asked(model, seen, points, labels, many=True)
     costs, ious = _costs(masks, low)
-    best = costs.argmin(dim=2, keepdim=True)
-    loss = costs.gather(2, best).mean() + 0.05 * costs.mean() + F.mse_loss(scores, ious)
-    told = {"iou": ious.gather(2, scores.argmax(2, keepdim=True)).mean().item()}
+    best = scores.argmax(dim=2, keepdim=True)
+    loss = costs.mean() + F.mse_loss(scores, ious)
+    told = {"iou": ious.gather(2, best).mean().item()}
     if rng.random() < settings.again:
         guess = masks.detach().gather(2, best[..., None, None].expand(-1, -1, 1, *low.shape[-2:]))
         more, marks = _mended(guess[:, :, 0], truth, _stride(model))
@@ -286,11 +291,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=Settings.minutes)
     parser.add_argument("--steps", type=int, default=0, help="instead of --minutes")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", default="", help="model folder to go on from")
     parser.add_argument("--evaluate", type=int, default=200, help="held-out objects; 0: none")
     options = parser.parse_args(argv)
     restart_tuned("model_server.training.segmenter")
     torch.set_num_threads(1)
-    settings = Settings(minutes=options.minutes, steps=options.steps, seed=options.seed)
+    settings = Settings(
+        minutes=options.minutes, steps=options.steps, seed=options.seed, start=options.start
+    )
     work = options.work or options.out.with_name(options.out.name + "-work")
 
     def report(line: dict[str, Any]) -> None:

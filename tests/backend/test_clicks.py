@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -227,14 +229,32 @@ def test_a_deleted_mask_does_not_come_back(set_stage: SetStage, open_click: dict
     assert [item["id"] for item in back] == ["minus"] and len(stage.model.clicked) == 1
 
 
+def test_two_quick_clicks_are_two_masks_and_both_are_in_the_last_answer(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    stage = set_stage(stub=StubSam(sam_delay=0.6))
+    one, two = open_click["params"]["context"]["result"][0], point(open_click, "two", 60, 75)
+    first = threading.Thread(target=stage.predict, args=(open_click,))
+    first.start()
+    while not stage.model.clicked:
+        time.sleep(0.01)
+    back = stage.predict(calling(open_click, one, two))
+    first.join()
+    assert set(masks(back)) == {M, mask_id("two")} == set(read_results(back).shapes)
+    assert len(stage.model.clicked) == 2
+    # The page took both; a click beside them mends the one clicked last.
+    minus = point(open_click, "minus", 95, 5, positive=False)
+    assert set(masks(stage.predict(calling(open_click, minus)))) == {mask_id("two")}
+
+
 # --- whatever fails ----------------------------------------------------------------------------
 
 
-def stays_a_point(back: Results, why: str) -> None:
-    assert set(read_results(back).shapes) == {"l2PlCsyeFk"}
-    (note,) = notes(back)["l2PlCsyeFk"]
+def stays_a_point(back: Results, why: str, id: str = "l2PlCsyeFk") -> None:
+    assert set(read_results(back).shapes) == {id}
+    (note,) = notes(back)[id]
     assert note.startswith(NOTE) and "stays a point" in note and why in note and "\n" not in note
-    assert captions(back) == {"l2PlCsyeFk": ("a red car",)}
+    assert captions(back) == {id: ("a red car",)}
 
 
 def test_a_server_without_a_segmenter_is_left_alone_for_a_minute(
@@ -242,7 +262,8 @@ def test_a_server_without_a_segmenter_is_left_alone_for_a_minute(
 ) -> None:
     stage = set_stage(stub=StubSam(status=404))
     stays_a_point(stage.predict(open_click), "no segmenter")
-    stays_a_point(stage.predict(open_click), "no segmenter")
+    again = calling(open_click, point(open_click, "again", 20, 75))
+    stays_a_point(stage.predict(again), "no segmenter", "again")
     assert len(stage.model.clicked) == 1
 
 
@@ -260,7 +281,8 @@ def test_a_segmenter_that_fails(
     stage = set_stage(stub=StubSam(**fault))
     stays_a_point(stage.predict(open_click), why)
     stage.model.status, stage.model.empty = 200, False
-    assert set(masks(stage.predict(open_click))) == {M}
+    again = point(open_click, "again", 20, 75)
+    assert set(masks(stage.predict(calling(open_click, again)))) == {mask_id("again")}
 
 
 def test_a_slow_segmenter_leaves_time_for_the_caption(

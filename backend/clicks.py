@@ -22,7 +22,16 @@ from typing import Any
 
 from regiontext.labelstudio.results import Result
 
-__all__ = ["CLICKS", "Click", "ClickBook", "ClickMask", "clicks_of", "mask_id", "noted_clicks"]
+__all__ = [
+    "CLICKS",
+    "Click",
+    "ClickBook",
+    "ClickMask",
+    "Page",
+    "clicks_of",
+    "mask_id",
+    "noted_clicks",
+]
 
 CLICKS = "regiontext_clicks"
 """Key in a mask's meta: {"points": [[x, y, 1 or 0], …] in percent, "area": share of the image, in percent}."""

@@ -26,7 +26,7 @@ from backend.known import Known, is_marked
 from regiontext.labelstudio.decode import is_shape
 from regiontext.labelstudio.results import Result
 
-__all__ = ["Call", "Ledger", "Pending"]
+__all__ = ["GRACE_S", "Call", "Ledger", "Pending"]
 
 GRACE_S = 1.5
 """How long an answer may take to arrive, and a draft to be saved, at most, when all is well."""

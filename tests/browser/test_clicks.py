@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.label_studio]
 
 SIZE = (800, 600)
 LABEL = "1"
+# Label Studio saves drafts at most every five seconds.
+DRAFT_SECONDS = 7
 XML = """<View>
   <Image name="img" value="$image"/>
   <KeyPointLabels name="point" toName="img" smart="true"><Label value="Object" hotkey="1"/></KeyPointLabels>
@@ -99,10 +101,20 @@ def test_with_auto_accept_a_click_is_a_mask_and_alt_click_mends_it(
     expect(editor.regions).to_have_count(1)
     (second,) = editor.wait_for_captions(1)
     assert first and second and first != second
+    # From here on the mask is read from the draft, later from the annotation, as Label Studio wrote them.
+    editor.page.wait_for_timeout(1000 * DRAFT_SECONDS)
+    ask(editor, 160, 300, alt=True, control=True)
+    assert stub.clicked[-1]["labels"] == [1, 0, 0]
     editor.submit()
     (shape,) = [item for item in submitted(site, task) if is_shape(item)]
     mask = decode_region(shape).mask
-    assert shape["type"] == "brushlabels" and mask[300, 200] and not mask[300, 240]
+    assert shape["type"] == "brushlabels" and mask[300, 200]
+    assert not mask[300, 240] and not mask[300, 160]
+    editor.open(task, SIZE)
+    editor.auto_annotation()
+    ask(editor, 200, 255, alt=True, control=True)
+    assert stub.clicked[-1]["labels"] == [1, 0, 0, 0]
+    expect(editor.regions).to_have_count(1)
 
 
 def test_without_auto_accept_alt_click_mends_what_waits_and_one_mask_is_accepted(

@@ -54,8 +54,8 @@ def main() -> None:
     parser.add_argument("--latency-ms", type=float, default=200.0, help="of the model")
     parser.add_argument("--at-once", type=int, default=8, help="questions the model works on")
     args = parser.parse_args()
-    tasks = 40 if args.quick else args.tasks
-    few, many = (3, 24) if args.quick else (100, 100)
+    tasks = 36 if args.quick else args.tasks
+    few, many = (2, 20) if args.quick else (100, 100)
     model = args.latency_ms, args.at_once
     with _stub(many, *model) as url:
         asyncio.run(_bare(url, tasks * REGIONS))

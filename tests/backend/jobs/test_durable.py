@@ -151,13 +151,13 @@ def worker(settings: Settings, *arguments: str) -> subprocess.Popen[str]:
 def test_killed_twice_and_taken_up_again(
     studio: FakeLabelStudio, model_server: FakeModelServer, settings: Settings
 ) -> None:
-    project, tasks = with_boxes(studio, 110)
+    project, tasks = with_boxes(studio, 80)
 
     def stored() -> int:
         return sum(ours(studio, task) for task in tasks)
 
     arguments = [str(project)]
-    for least in (20, 70):
+    for least in (10, 55):
         process = worker(settings, *arguments)
         deadline = time.monotonic() + 60
         while stored() < least:
@@ -166,13 +166,13 @@ def test_killed_twice_and_taken_up_again(
         process.send_signal(signal.SIGKILL)
         process.communicate()
         arguments = []
-    assert 70 <= stored() < 110
+    assert 55 <= stored() < 80
     asked = len(model_server.asked)
     last, _ = worker(settings).communicate(timeout=60)
-    assert last.splitlines()[-1] == "done 110"
-    assert [ours(studio, task) for task in tasks] == [1] * 110
+    assert last.splitlines()[-1] == "done 80"
+    assert [ours(studio, task) for task in tasks] == [1] * 80
     # What was stored is not asked about again.
-    assert len(model_server.asked) - asked <= 2 * 40
+    assert len(model_server.asked) - asked <= 2 * 25
 
 
 def test_over_http(

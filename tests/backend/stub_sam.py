@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from regiontext.coco import mask_to_coco
 from tests.backend.stubs import StubModel
 
-__all__ = ["StubSam"]
+__all__ = ["H", "W", "StubSam"]
 
 W, H = 800, 600
 

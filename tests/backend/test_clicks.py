@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import threading
 import time
@@ -11,15 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from backend.clicks import CLICKS, Click, ClickBook, ClickMask, clicks_of, mask_id, noted_clicks
+from backend.errors import ModelError
 from backend.known import NOTE
 from backend.masking import is_untouched, mask_control, mask_shape
+from backend.model_client import ModelClient
+from backend.segment import NoSegmenter, Segmenter
 from regiontext.labelstudio.config import parse_config
 from regiontext.labelstudio.decode import decode_region, is_shape
 from regiontext.labelstudio.results import check_results, read_results, text_of
 from tests.backend.conftest import SetStage, Stage
-from tests.backend.stub_sam import StubSam
+from tests.backend.stub_sam import H, StubSam, W
 from tests.backend.stubs import StubHost, photo
 
 Payload = Callable[[str], Any]
@@ -308,6 +313,29 @@ def test_a_large_picture_travels_small_and_the_mask_comes_back_large(
     stage = set_stage(stub=StubSam(), host=StubHost(data=photo((1600, 1200))))
     stage.predict(open_click)
     assert stage.model.clicked[0]["points"] == [[0.2 * 1024, 0.75 * 768]]
+
+
+def test_after_a_minute_the_server_is_asked_again_and_nonsense_is_refused() -> None:
+    now, stub = [0.0], StubSam(status=404)
+    segmenter, image = Segmenter(clock=lambda: now[0]), Image.new("RGB", (W, H))
+
+    async def ask(model: ModelClient) -> Any:
+        return await segmenter.mask(model, image, "a", [(0.5, 0.5)], [True], timeout=5)
+
+    async def all_of_it() -> None:
+        async with ModelClient("http://model/v1", transport=stub.transport()) as model:
+            for at in (0.0, 59.0, 61.0):
+                now[0] = at
+                with pytest.raises(NoSegmenter):
+                    await ask(model)
+            assert len(stub.clicked) == 2
+            now[0], stub.status = 122.0, 200
+            assert (await ask(model))[H // 2, W // 2]
+            small = Image.new("RGB", (40, 30))
+            with pytest.raises(ModelError, match="800 x 600 pixels for an image of 40 x 30"):
+                await segmenter.mask(model, small, "b", [(0.5, 0.5)], [True], timeout=5)
+
+    asyncio.run(all_of_it())
 
 
 # --- where it is drawn --------------------------------------------------------------------------

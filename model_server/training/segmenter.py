@@ -291,13 +291,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=Settings.minutes)
     parser.add_argument("--steps", type=int, default=0, help="instead of --minutes")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=Settings.rate, help="highest learning rate")
     parser.add_argument("--start", default="", help="model folder to go on from")
     parser.add_argument("--evaluate", type=int, default=200, help="held-out objects; 0: none")
     options = parser.parse_args(argv)
     restart_tuned("model_server.training.segmenter")
     torch.set_num_threads(1)
     settings = Settings(
-        minutes=options.minutes, steps=options.steps, seed=options.seed, start=options.start
+        minutes=options.minutes,
+        steps=options.steps,
+        seed=options.seed,
+        start=options.start,
+        rate=options.rate,
     )
     work = options.work or options.out.with_name(options.out.name + "-work")
 

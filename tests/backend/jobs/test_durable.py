@@ -166,7 +166,8 @@ def test_killed_twice_and_taken_up_again(
         process.send_signal(signal.SIGKILL)
         process.communicate()
         arguments = []
-    assert 55 <= stored() < 80
+    # On a busy machine the second kill may come when all is stored and only the job's end is not.
+    assert 55 <= stored() <= 80
     asked = len(model_server.asked)
     last, _ = worker(settings).communicate(timeout=60)
     assert last.splitlines()[-1] == "done 80"

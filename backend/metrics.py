@@ -31,7 +31,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._stages = Histogram(
             "regiontext_stage_seconds",
-            "Time per stage of an answer: fetch, decode, render, model, store.",
+            "Time per stage of an answer: fetch, decode, segment, render, model, store.",
             ["stage"],
             buckets=_BUCKETS,
             registry=self.registry,

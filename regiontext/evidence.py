@@ -18,20 +18,17 @@ from PIL import Image
 
 from regiontext.colours import colour_shares
 from regiontext.region import Region
-from regiontext.relations import SPATIAL, distance, predicates, relate
+from regiontext.relations import distance, predicates, relate
 
 __all__ = [
     "DEFAULT_FACTS",
     "FACTS",
-    "PREDICATES",
     "Facts",
     "evidence_line",
     "facts_line",
     "facts_of",
     "spatial",
 ]
-
-PREDICATES: Final = SPATIAL
 
 FACTS: Final = ("size", "place", "size word", "colours", "counts", "relations", "pairs")
 """What an evidence line can tell. size, place: how much of the image a region covers, and where.
@@ -170,7 +167,7 @@ def evidence_line(
 
 
 def spatial(a: Region, b: Region) -> tuple[str, ...]:
-    """What holds of `a` towards `b` (same image), in the order of PREDICATES.
+    """What holds of `a` towards `b` (same image), in the order of `relations.SPATIAL`.
 
     The rules are those of `relations.predicates`, but for touching and near.
     """

@@ -21,9 +21,9 @@ from model_server.training.settings import Settings
 from model_server.worlds import asking, pairs, vocabulary
 from model_server.worlds.samples import bundled_view, examples
 from model_server.worlds.scenes import VERSION
-from regiontext.evidence import PREDICATES
 from regiontext.marks.kinds import COLOURS
 from regiontext.questions.wordings import PARAPHRASES, WORDINGS
+from regiontext.relations import SPATIAL
 
 __all__ = ["NAME", "export", "world_tokenizer"]
 
@@ -47,7 +47,7 @@ def world_tokenizer(
     spoken |= {word for names in asking.field_names().values() for word in names}
     spoken |= set(COLOURS) | {str(number) for number in range(101)} | set(asking.YES_NO)
     wordings = [*WORDINGS.values(), *(w for some in PARAPHRASES.values() for w in some)]
-    for sentence in [*PREDICATES, *pairs.SAME, *wordings]:
+    for sentence in [*SPATIAL, *pairs.SAME, *wordings]:
         spoken |= {w.strip("?.,:") for w in sentence.split() if "{" not in w} - {""}
     return tokens.train_tokenizer(corpus, vocabulary=vocabulary_size, words=spoken)
 

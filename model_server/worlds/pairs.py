@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from model_server.worlds.asking import YES_NO, Asked
-from regiontext.evidence import PREDICATES
 from regiontext.questions.question import Question
 from regiontext.questions.wordings import NO_RELATION, PARAPHRASES, worded
+from regiontext.relations import SPATIAL
 
 __all__ = ["PLACES", "SAME", "compared", "pair_yes_no", "relation", "relation_sentence", "shared"]
 
 SAME: tuple[str, ...] = ("same colour as", "same material as", "same shape as")
-PLACES: tuple[str, ...] = tuple(p for p in PREDICATES if not p.endswith("than"))
-_COMPARED = (*SAME, *(p for p in PREDICATES if p.endswith("than")))
+PLACES: tuple[str, ...] = tuple(p for p in SPATIAL if not p.endswith("than"))
+_COMPARED = (*SAME, *(p for p in SPATIAL if p.endswith("than")))
 
 
 def shared(subject: Mapping[str, str], target: Mapping[str, str]) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ def relation(
     rng: np.random.Generator,
     holds: Sequence[str],
     *,
-    among: Sequence[str] = PREDICATES,
+    among: Sequence[str] = SPATIAL,
     kind: str = "relation",
     plain: bool = False,
 ) -> Asked:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from regiontext.evidence import (
     FACTS,
-    PREDICATES,
     Facts,
     evidence_line,
     facts_line,
@@ -15,6 +14,7 @@ from regiontext.evidence import (
     spatial,
 )
 from regiontext.region import Region
+from regiontext.relations import SPATIAL
 
 SIZE = (300, 300)
 
@@ -114,7 +114,7 @@ def test_every_predicate_has_its_opposite_seen_from_the_other(
     first, second = (box(x, y, min(300, x + w), min(300, y + h)) for x, y, w, h in (a, b))
     forward, backward = spatial(first, second), spatial(second, first)
     assert {OPPOSITE[p] for p in forward} == set(backward)
-    assert set(forward) <= set(PREDICATES)
+    assert set(forward) <= set(SPATIAL)
     assert not {"left of", "right of"} <= set(forward)
 
 

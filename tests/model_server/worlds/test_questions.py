@@ -11,9 +11,10 @@ from model_server.worlds import asking, pairs, vocabulary
 from model_server.worlds.drawing import TRAINED_KINDS, training_view
 from model_server.worlds.samples import Example, bundled_view, examples, replay_samples
 from model_server.worlds.scenes import sample_scene
-from regiontext.evidence import PREDICATES, spatial
+from regiontext.evidence import spatial
 from regiontext.questions.wordings import WORDINGS
 from regiontext.region import Region
+from regiontext.relations import SPATIAL
 
 
 def _examples(count: int, seed: int = 3, **options: object) -> list[Example]:
@@ -57,7 +58,7 @@ def test_a_relation_question_has_exactly_one_right_option():
         right = [option for option in asked.question.options if option in holds]
         assert right == ([] if asked.answer == "no relation" else [asked.answer])
         answers.add(asked.answer)
-    assert answers == {*holds, "no relation"} and set(holds) <= set(PREDICATES)
+    assert answers == {*holds, "no relation"} and set(holds) <= set(SPATIAL)
 
 
 def test_the_default_wording_is_asked_at_least_half_of_the_time():

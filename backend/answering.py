@@ -73,7 +73,9 @@ class _Seen:
 async def fill_regions(assistant: Assistant, job: Job) -> Answers:
     """Ask about every target, then about relations. A bad region, image or model is a note, never an exception."""
     answers = Answers()
-    is_ours = await asyncio.to_thread(is_ours_in, assistant, job.task)
+    # What was just drawn is empty, and needs no look into the store.
+    written = any(text_in(item) for target in job.targets for item in target.results[1:])
+    is_ours = await asyncio.to_thread(is_ours_in, assistant, job.task) if written else _nothing_is
     by_image: dict[int, list[Target]] = {}
     for target in job.targets:
         by_image.setdefault(target.item_index, []).append(target)
@@ -98,6 +100,10 @@ def is_ours_in(assistant: Assistant, task: int) -> IsOurs:
     return lambda region, name, value: (region, name, value) in values
 
 
+def _nothing_is(region: str, name: str, value: tuple[str, ...]) -> bool:
+    return False
+
+
 async def _fill_image(
     assistant: Assistant,
     job: Job,
@@ -113,8 +119,7 @@ async def _fill_image(
             return
         answers.notes.update(seen.faults)
         await _fill_fields(assistant, job, seen, targets, is_ours, answers)
-        model = await current_model(assistant)
-        if job.relations and model.max_regions > 1:
+        if job.relations and (model := await current_model(assistant)).max_regions > 1:
             captions = _captions(job, answers) if model.composes else None
             await _fill_relations(assistant, job, seen, answers, captions)
     except (BackendError, RegiontextError) as error:

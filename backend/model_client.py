@@ -240,6 +240,7 @@ def _error(response: httpx.Response, body: Mapping[str, Any]) -> ModelError:
 
 
 _NO_MODEL = "does not exist"
+_SMALL = 256 * 256
 _NOT_READY = frozenset({408, 425, 502, 503, 504})
 
 
@@ -299,8 +300,9 @@ def _unit(value: float) -> float:
 def data_url(image: Image.Image) -> str:
     """The image as it goes over the wire: a PNG data URL."""
     buffer = io.BytesIO()
-    # Lossless, since marks must arrive as drawn; the lightest compression, since the wire is mostly local.
-    image.save(buffer, format="PNG", compress_level=1)
+    # Lossless, since marks must arrive as drawn. Compressing a small picture takes longer than sending it.
+    small = image.width * image.height <= _SMALL
+    image.save(buffer, format="PNG", compress_level=0 if small else 1)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

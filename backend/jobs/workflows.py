@@ -5,6 +5,7 @@ Names and what is kept are DBOS's; the job's words for them are `backend.jobs.du
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
@@ -69,6 +70,8 @@ def launch(database_url: str, work: Callable[[dict[str, Any]], Coroutine[Any, An
 
     if not _alone.acquire(blocking=False):
         raise JobError("this process works off the jobs of another database already")
+    # Its handlers of an earlier time write to the standard error of that time, which may be closed; it makes new ones.
+    logging.getLogger("dbos").handlers.clear()
     try:
         DBOS(
             config={

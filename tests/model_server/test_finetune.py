@@ -19,7 +19,7 @@ from model_server.families import open_model
 from model_server.families.chat import question_turn
 from model_server.families.checkpoint import load_checkpoint
 from model_server.folder import find_model
-from model_server.jobs import Prompt, Sampling
+from model_server.jobs import Picture, Prompt, Sampling
 from model_server.training.finetune import Settings, _plan, _shares, finetune, main
 from model_server.training.finetune_batches import Batches, Planner, answer_loss
 from model_server.training.finetune_data import Item, read_items
@@ -76,7 +76,10 @@ def test_learns_a_new_word_and_serves_it(tiny_folder: Path, data: Path, tmp_path
         jobs = [
             Job(
                 Prompt(
-                    question_turn(1, PROMPT), [item_image(rgb)], options, Sampling(max_tokens=6)
+                    question_turn(1, PROMPT),
+                    [Picture.of(item_image(rgb))],
+                    options,
+                    Sampling(max_tokens=6),
                 ),
                 adapter="tiny:0001",
             )

@@ -22,6 +22,7 @@ from transformers import AutoConfig, SamModel, SamProcessor
 from model_server.errors import ModelFolderError
 from model_server.families.checkpoint import pick_device
 from model_server.jobs import Picture
+from model_server.loading import LOADING
 from model_server.segmenter_original import ORIGINAL_SUFFIXES, read_original
 from model_server.segmenter_small import sam_processor
 
@@ -158,7 +159,8 @@ def open_segmenter(
     path = Path(source).expanduser()
     name = path.name
     if path.suffix in ORIGINAL_SUFFIXES:
-        model = read_original(path)
+        with LOADING:
+            model = read_original(path)
         processor = sam_processor(int(model.config.vision_config.image_size))
         name = path.stem
     else:
@@ -166,7 +168,8 @@ def open_segmenter(
             kind = AutoConfig.from_pretrained(source).model_type
             if kind != "sam":
                 raise ValueError(f"it is a {kind!r} model, not 'sam'")
-            model = SamModel.from_pretrained(source, dtype=torch.float32)
+            with LOADING:
+                model = SamModel.from_pretrained(source, dtype=torch.float32)
         except Exception as error:  # whatever a foreign checkpoint raises
             why = " ".join(str(error).split())[:300]
             raise ModelFolderError(

@@ -10,6 +10,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedM
 from model_server.errors import ModelFolderError
 from model_server.families.pictures import keep_whole
 from model_server.folder import ModelFolder
+from model_server.loading import LOADING
 
 __all__ = ["load_checkpoint", "pick_device", "pick_dtype"]
 
@@ -53,9 +54,10 @@ def load_checkpoint(
     where = pick_device(device)
     try:
         processor = AutoProcessor.from_pretrained(folder.source)
-        model = AutoModelForImageTextToText.from_pretrained(
-            folder.source, dtype=pick_dtype(dtype, where), **options
-        )
+        with LOADING:
+            model = AutoModelForImageTextToText.from_pretrained(
+                folder.source, dtype=pick_dtype(dtype, where), **options
+            )
     except Exception as error:  # whatever a foreign checkpoint or its code raises
         reason = " ".join(str(error).split())
         if "torchvision" in reason:

@@ -64,7 +64,10 @@ def train(
                 tuner.choose(progress.step)
             tower = done < settings.tower_share
             items = pictures.draw(tower, progress.step)
-            found, loss = learner.learn(items, done, progress.step, pictures.rng, tower=tower)
+            extra = [] if tower else pictures.draw(tower, progress.step, extra=True)
+            found, loss = learner.learn(
+                items, extra, done, progress.step, pictures.rng, tower=tower
+            )
             progress.step += 1
             # A step that was held up by a sleeping machine must not eat the schedule.
             progress.spent += min(time.monotonic() - began, 60.0)
@@ -123,13 +126,14 @@ class _Learner:
     def learn(
         self,
         items: list[Encoded],
+        extra: list[Encoded],
         done: float,
         step: int,
         rng: np.random.Generator,
         *,
         tower: bool,
     ) -> tuple[Losses, float]:
-        """Take one step at `done` of the run; `tower` leaves the texts out."""
+        """Take one step at `done` of the run; `tower` leaves the texts out, as they always are for `extra`."""
         settings = self.settings
         ids = None if tower else self._ids
         batch = collate(items, self.shape, rng, ids=ids, tokens=settings.text_tokens)
@@ -141,9 +145,16 @@ class _Learner:
         alone = bool(settings.start) and step < settings.readout_steps
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             found = self._run(self.model, self.heads, batch.to(self.device), readouts_only=alone)
+            more = None
+            if extra:
+                seen = collate(extra, self.shape, rng, ids=None, tokens=0)
+                more = self._run(self.model, self.heads, seen.to(self.device), readouts_only=alone)
         loss = found.dense
+        if more is not None:
+            # Every picture's labels count the same, whether it was asked about or not.
+            loss = (loss * len(items) + more.dense * len(extra)) / (len(items) + len(extra))
         if found.answer is not None:
-            loss = found.answer + settings.dense_weight * found.dense
+            loss = found.answer + settings.dense_weight * loss
         loss.backward()
         every = [p for module in self.modules for p in module.parameters()]
         torch.nn.utils.clip_grad_norm_(every, 1.0)
@@ -186,8 +197,11 @@ class _Pictures:
         if self._stream is not None:
             self._stream.close()
 
-    def draw(self, tower: bool, step: int) -> list[Encoded]:
-        """A batch from the pool, after as many fresh pictures as the last ones have used up."""
+    def draw(self, tower: bool, step: int, *, extra: bool = False) -> list[Encoded]:
+        """A batch from the pool, after as many fresh pictures as the last ones have used up.
+
+        `extra`: of pictures that only the labels are learnt of.
+        """
         settings = self.settings
         stream = self._stream
         if stream is None or tower != self._tower:
@@ -196,8 +210,8 @@ class _Pictures:
             fresh = stream.take()
             self._pool.add(fresh)
             self._used = max(0.0, self._used - len(fresh))
-        count = settings.tower_batch if tower else settings.batch
-        self._used += count / (settings.tower_reuse if tower else settings.reuse)
+        count = settings.tower_batch if tower else settings.extra if extra else settings.batch
+        self._used += count / (settings.tower_reuse if tower or extra else settings.reuse)
         return self._pool.sample(self.rng, count)
 
     def _start(self, tower: bool, step: int) -> Stream:

@@ -20,6 +20,7 @@ class Settings:
     scope, evidence: of the view that is trained, otherwise the bundled one. vary: show a crop's model wider views, too.
     tower_share: the part of the run in which the vision tower learns alone. pairs, tower_pairs: the share of pictures
     with two marks. reuse, tower_reuse: how often each picture is used. pool: how many are kept to draw from.
+    extra: pictures a step besides those that are asked about, of which the tower learns the dense labels only.
     text_tokens: room for questions and answers about one picture. width: of a smaller or larger model, for comparisons;
     0 is the bundled one's.
     """
@@ -35,6 +36,7 @@ class Settings:
     seed: int = 0
     tower_batch: int = 64
     batch: int = 32
+    extra: int = 0
     text_tokens: int = 136
     tower_pairs: float = 0.3
     pairs: float = 0.4

@@ -43,7 +43,7 @@ class Site:
     def __init__(
         self, http: httpx.Client, app: FastAPI, url: str, stub: StubModel, xml: str
     ) -> None:
-        self.http, self.app, self.stub = http, app, stub
+        self.http, self.app, self.url, self.stub = http, app, url, stub
         self.project = self.call(
             "POST", "/api/projects", json={"title": "protocol", "label_config": xml}
         )["id"]
@@ -85,6 +85,16 @@ class Site:
             json={"selectedItems": {"all": True, "excluded": []}, "project": str(self.project)},
         )
 
+    def jobs_done(self, count: int) -> None:
+        """Wait until the backend has ended `count` jobs, all of them well."""
+
+        def states() -> list[str]:
+            answer = httpx.get(f"{self.url}/jobs", auth=("ls", "pw"), timeout=30)
+            return [job["state"] for job in answer.raise_for_status().json()["jobs"]]
+
+        wait_for(lambda: states().count("done") >= count, seconds=60)
+        assert states() == ["done"] * count
+
     def draw(self, task: int, *context: dict[str, Any]) -> list[dict[str, Any]]:
         answer = self.call(
             "POST",
@@ -117,10 +127,17 @@ def running_site(
     server: LabelStudioServer, xml: str, folder: Path, stub: StubModel
 ) -> Iterator[Site]:
     """The whole thing, with nothing held back; the key is a personal access token."""
+    with serving(stub.app(), free_port()) as model:
+        yield from _site(server, xml, folder, stub, f"{model}/v1")
+
+
+def _site(
+    server: LabelStudioServer, xml: str, folder: Path, stub: StubModel, model_url: str
+) -> Iterator[Site]:
     settings = Settings(
         label_studio_url=server.url,
         label_studio_api_key=personal_token(server),
-        model_url="http://model/v1",
+        model_url=model_url,
         data_dir=folder,
         holdout=0.0,
         control=0.0,
@@ -130,7 +147,7 @@ def running_site(
         _env_file=None,
     )
     assert whoami(settings)["email"] == server.email
-    app = create_app(settings, model_transport=stub.transport(), processor=lambda *_: None)
+    app = create_app(settings, processor=lambda *_: None)
     with (
         serving(app, free_port()) as url,
         httpx.Client(base_url=server.url, headers=server.headers, timeout=60) as http,

@@ -68,21 +68,27 @@ def test_tasks_without_regions_get_no_prediction_and_are_asked_about_again(site:
     assert [site.predictions(task) for task in tasks] == [[], []]
 
 
-def test_more_tasks_than_fit_are_asked_one_by_one_and_all_stored(site: Site) -> None:
+def test_more_tasks_than_fit_are_handed_to_a_job_that_stores_each_once(site: Site) -> None:
     tasks = site.upload(6)
     for task in tasks:
         boxes = [rectangle("a"), rectangle("b", "Person", x=60.0)]
         body = {"task": task, "model_version": "detector", "result": boxes}
         site.call("POST", "/api/predictions", json=body)
+
+    def ours(task: int) -> list[Any]:
+        return [p for p in site.predictions(task) if p["model_version"] != "detector"]
+
     site.retrieve()
+    site.jobs_done(1)
     for task in tasks:
-        ours = [p for p in site.predictions(task) if p["model_version"] != "detector"]
-        assert len(ours) == 1, site.predictions(task)
-        assert set(captions(ours[0]["result"])) == {"a", "b"}
-        assert len(read_results(ours[0]["result"]).relations) == 1
+        (prediction,) = ours(task)
+        assert set(captions(prediction["result"])) == {"a", "b"}
+        assert len(read_results(prediction["result"]).relations) == 1
     before = len(site.stub.asked)
     site.retrieve()
+    site.jobs_done(1)
     assert len(site.stub.asked) == before
+    assert [len(ours(task)) for task in tasks] == [1] * 6
 
 
 def events(site: Site) -> list[str]:

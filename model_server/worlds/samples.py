@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from PIL import Image
 from model_server.worlds import asking
 from model_server.worlds.drawing import bundled_view, drawn, marked, training_view
 from model_server.worlds.paint import paint_labels
+from model_server.worlds.pairs import shared
 from model_server.worlds.scenes import Object, Scene, sample_scene
 from model_server.worlds.turns import PAIR_KINDS, SINGLE_KINDS, Turn, pair_turns, single_turns
 from regiontext.marks.view import View, crop_box
@@ -107,7 +109,7 @@ def examples(
         picture, labels = paint_labels(scene)
         seen = visible(scene, labels)
         regions = {index: drawn(rng, labels == index + 1, training=training) for index in seen}
-        for targets in _chosen(rng, seen, single, double, pairs):
+        for targets in _chosen(rng, seen, single, double, pairs, scene.objects if training else ()):
             about = [regions[index] for index in targets]
             own = training_view(rng, view, vary=vary) if training else view
             shown = marked(rng, picture, about, own, training=training)
@@ -138,12 +140,21 @@ def _chosen(
     single: Sequence[str],
     double: Sequence[str],
     pairs: float,
+    objects: Sequence[Object] = (),
 ) -> list[tuple[int, ...]]:
-    """Which objects of a scene are marked together: each alone, and as many random pairs as their share asks for."""
+    """Which objects of a scene are marked together: each alone, and as many random pairs as their share asks for.
+
+    `objects`: given those of the scene, every other pair shares a word where one can, since few would by chance.
+    """
     chosen: list[tuple[int, ...]] = [(index,) for index in seen] if single else []
     if double and len(seen) > 1:
         ordered = [(a, b) for a in seen for b in seen if a != b]
         rng.shuffle(ordered)
+        alike = [pair for pair in ordered if objects and shared(*(objects[i].words for i in pair))]
+        other = [pair for pair in ordered if pair not in alike]
+        ordered = [pair for both in zip_longest(alike, other) for pair in both if pair]
+        if alike and other and rng.random() < 0.5:
+            ordered[0], ordered[1] = ordered[1], ordered[0]
         share = pairs if single else 1.0
         wanted = len(seen) * share / max(1e-9, 1 - share) if share < 1 else len(ordered)
         count = int(wanted) + int(rng.random() < wanted % 1)

@@ -89,9 +89,10 @@ def pair_turns(
             asked.append(pairs.pair_yes_no(rng, holds, among=pairs.PLACES, kind="relation"))
     if "same" in kinds:
         # Something is larger far more often than something is the same.
-        among = pairs.SAME if rng.random() < 0.5 else pairs.compared()
-        asked.append(pairs.relation(rng, holds, among=among, kind="same", plain=plain))
-        asked.append(pairs.pair_yes_no(rng, holds, among=among, kind="same"))
+        sets = (pairs.SAME, pairs.compared())
+        for among in sets if training else (sets[int(rng.random() >= 0.5)],):
+            asked.append(pairs.relation(rng, holds, among=among, kind="same", plain=plain))
+            asked.append(pairs.pair_yes_no(rng, holds, among=among, kind="same"))
     if "sentence" in kinds:
         told = [predicate for predicate in holds if predicate not in pairs.SAME]
         asked.append(pairs.relation_sentence(rng, first, second, told, plain=plain))

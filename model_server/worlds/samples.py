@@ -7,7 +7,7 @@ regiontext.questions, the same functions that serve an annotator. Knows nothing 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
@@ -112,6 +112,8 @@ def examples(
         for targets in _chosen(rng, seen, single, double, pairs, scene.objects if training else ()):
             about = [regions[index] for index in targets]
             own = training_view(rng, view, vary=vary) if training else view
+            if training and own.scope != view.scope and _tiny(about, picture.size):
+                own = replace(own, scope=view.scope, context=float(rng.uniform(view.context, 2.5)))
             shown = marked(rng, picture, about, own, training=training)
             if len(targets) == 1:
                 turns = single_turns(
@@ -160,6 +162,12 @@ def _chosen(
         count = int(wanted) + int(rng.random() < wanted % 1)
         chosen += [(int(a), int(b)) for a, b in ordered[: max(count, 0 if single else 1)]]
     return chosen
+
+
+def _tiny(regions: Sequence[Region], size: tuple[int, int]) -> bool:
+    """Whether a region is so small that the whole picture, scaled down for the model, shows nothing of it."""
+    boxes = [region.box for region in regions]
+    return any(max(x1 - x0, y1 - y0) < 0.15 * max(size) for x0, y0, x1, y1 in boxes)
 
 
 def replay_samples(

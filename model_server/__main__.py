@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from model_server.errors import ModelFolderError
 from model_server.families import open_model
 from model_server.folder import BUNDLED, ModelFolder, find_model
 from model_server.protocol.fetch import Fetcher
+from model_server.replicas import Replicas
 from model_server.segmenter_routes import Segmenting
 
 __all__ = ["main"]
@@ -48,14 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         failed.append(folder.source)
         server.should_exit = True
 
-    engine = Engine(
-        lambda: _open(folder, adapters, args),
-        base=folder.name,
-        adapters=adapters,
-        max_batch=args.max_batch,
-        max_waiting=args.max_waiting,
-        on_failed=give_up,
-    )
+    engines = [
+        Engine(
+            partial(_open, folder, adapters, args, device),
+            base=folder.name,
+            adapters=adapters,
+            max_batch=args.max_batch,
+            max_waiting=args.max_waiting,
+            on_failed=give_up,
+        )
+        for device in args.device.split(",")
+    ]
+    engine = engines[0] if len(engines) == 1 else Replicas(engines)
     app = create_app(
         engine,
         folder,
@@ -82,11 +88,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failed or not server.started else 0
 
 
-def _open(folder: ModelFolder, adapters: dict[str, Path], args: argparse.Namespace) -> Model:
+def _open(
+    folder: ModelFolder, adapters: dict[str, Path], args: argparse.Namespace, device: str
+) -> Model:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    model = open_model(folder, device=args.device, dtype=args.dtype, threads=args.threads)
+    model = open_model(folder, device=device, dtype=args.dtype, threads=args.threads)
     for name, path in adapters.items():
         model.load_adapter(name, path)
     return model
@@ -100,7 +108,7 @@ def _segmenting(args: argparse.Namespace) -> Segmenting | None:
     def open_it() -> Any:
         from model_server.segmenter import open_segmenter
 
-        return open_segmenter(source, device=args.device)
+        return open_segmenter(source, device=args.device.split(",")[0])
 
     return Segmenting(open_it, name=Path(source).stem)
 
@@ -126,7 +134,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9200)
     parser.add_argument("--threads", type=int, help="CPU threads for the model")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="DEVICE[,DEVICE...]",
+        help="auto, cpu, cuda, cuda:N or mps; several, such as cuda:0,cuda:1, each get the whole model",
+    )
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     parser.add_argument("--max-batch", type=int, default=16, help="most requests answered together")
     parser.add_argument(

@@ -38,6 +38,7 @@ from model_server.protocol.schemas import (
     UnloadAdapterRequest,
     parse_body,
 )
+from model_server.replicas import Replicas
 from model_server.segmenter_routes import Segmenting, segment_router
 from model_server.streaming import Events
 
@@ -47,7 +48,7 @@ _CLOSED_BY_CLIENT = 499
 
 
 def create_app(
-    engine: Engine,
+    engine: Engine | Replicas,
     folder: ModelFolder,
     *,
     api_key: str | None = None,
@@ -248,7 +249,9 @@ def _prompts(asked: ChatRequest, limits: ImageLimits, fetcher: Fetcher | None) -
     return [Prompt(turns, images, options=options, sampling=sampling) for sampling in samplings]
 
 
-async def _answers(request: Request, jobs: list[Job], engine: Engine) -> list[Answer] | None:
+async def _answers(
+    request: Request, jobs: list[Job], engine: Engine | Replicas
+) -> list[Answer] | None:
     """The answers, or None when the client has gone; the jobs are then given up."""
     answered = asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs))
     gone = asyncio.ensure_future(_gone(request))

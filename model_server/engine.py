@@ -168,6 +168,11 @@ class Engine:
         with self._changed:
             return self._waiting()
 
+    def load(self) -> int:
+        """Requests on their way in, queued or being answered."""
+        with self._changed:
+            return self._preparing + self._held.total()
+
     def counts(self) -> Mapping[str, int]:
         """What the model counts, such as pictures read and remembered."""
         return dict(self._model.counts) if self._model else {}

@@ -1,0 +1,138 @@
+"""Several engines behind one door: the same model once per device, each request answered by the one with least to do.
+
+Offers the HTTP side what a single `Engine` offers. An adapter is loaded into every replica or into none. Knows nothing
+of HTTP and of devices.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from model_server.batches import Job
+from model_server.engine import Engine, Ticket
+from model_server.errors import AdapterError
+
+__all__ = ["Replicas"]
+
+# From the least to the most that can be said for the whole.
+_STATES = ("failed", "loading", "ready")
+
+
+class Replicas:
+    """Engines of one model as one engine.
+
+    Args:
+        engines: at least one, each with a device of its own, the same base and the same adapters.
+    """
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        if not engines:
+            raise ValueError("no engines: a server needs a device")
+        self._engines = tuple(engines)
+        self.base = engines[0].base
+        # Adapters come and go one after the other, so that every replica sees the same order.
+        self._changes = ThreadPoolExecutor(1, thread_name_prefix="adapters")
+
+    @property
+    def on_batch(self) -> Callable[[Sequence[Job], float], None] | None:
+        """What is called after every batch of any replica."""
+        return self._engines[0].on_batch
+
+    @on_batch.setter
+    def on_batch(self, told: Callable[[Sequence[Job], float], None]) -> None:
+        for engine in self._engines:
+            engine.on_batch = told
+
+    @property
+    def state(self) -> str:
+        """The worst state of a replica: "failed", "loading" or "ready"."""
+        return min((engine.state for engine in self._engines), key=_STATES.index)
+
+    @property
+    def failure(self) -> str | None:
+        """Why a replica could not be loaded."""
+        return next((engine.failure for engine in self._engines if engine.failure), None)
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens of prompt and answer together; None until a model is loaded."""
+        return self._engines[0].limit
+
+    def start(self) -> None:
+        """Begin loading every replica; returns at once."""
+        for engine in self._engines:
+            engine.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Answer what is queued, then end the workers."""
+        with ThreadPoolExecutor(len(self._engines)) as pool:
+            list(pool.map(lambda engine: engine.stop(timeout_s), self._engines))
+        self._changes.shutdown(wait=False, cancel_futures=True)
+
+    def arrive(self) -> Ticket:
+        """Announce a request to the replica with least to do.
+
+        Raises RequestError 429 when even that one's queue is full.
+        """
+        return min(self._engines, key=lambda engine: engine.load()).arrive()
+
+    def give_up(self, jobs: Sequence[Job]) -> None:
+        """Nobody waits for these answers any more."""
+        for engine in self._engines:
+            engine.give_up(jobs)
+
+    def waiting(self) -> int:
+        """Requests on their way in or queued, at all replicas."""
+        return sum(engine.waiting() for engine in self._engines)
+
+    def counts(self) -> Mapping[str, int]:
+        """What the models count, added up."""
+        total: Counter[str] = Counter()
+        for engine in self._engines:
+            total.update(engine.counts())
+        return dict(total)
+
+    def adapters(self) -> dict[str, Path]:
+        """Names and folders of the adapters that every replica serves."""
+        first, *others = (engine.adapters() for engine in self._engines)
+        return {name: path for name, path in first.items() if all(name in o for o in others)}
+
+    def lineage(self, name: str) -> dict[str, Any] | None:
+        """Where an adapter comes from; None for an unknown one."""
+        return self._engines[0].lineage(name)
+
+    def load_adapter(self, name: str, path: Path) -> Future[None]:
+        """Load an adapter into every replica; where one cannot, it is taken out of the others again."""
+        return self._changes.submit(self._load, name, path)
+
+    def unload_adapter(self, name: str) -> Future[None]:
+        """Forget an adapter when its requests in flight are done."""
+        return self._changes.submit(self._unload, name)
+
+    def _load(self, name: str, path: Path) -> None:
+        loaded: list[Engine] = []
+        try:
+            for engine in self._engines:
+                engine.load_adapter(name, path).result()
+                loaded.append(engine)
+        except Exception:
+            for engine in loaded:
+                engine.unload_adapter(name).result()
+            raise
+
+    def _unload(self, name: str) -> None:
+        # Every replica refuses new requests at once, and then each waits for those in flight.
+        left, errors = [], []
+        for engine in self._engines:
+            try:
+                left.append(engine.unload_adapter(name))
+            except AdapterError as error:
+                errors.append(error)
+        for done in left:
+            done.result()
+        if errors:
+            raise errors[0]

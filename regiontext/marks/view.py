@@ -148,13 +148,15 @@ class Rendered:
     """What the model is shown.
 
     images: RGB. phrases: one per region, in order. evidence: "" if the view has it off. hash:
-    sha256 hex over the final pixels and the view's hash.
+    sha256 hex over the final pixels and the view's hash. marks: per picture one per region, in
+    pixels of that picture before it was scaled down.
     """
 
     images: tuple[Image.Image, ...]
     phrases: tuple[str, ...]
     evidence: str
     hash: str
+    marks: tuple[tuple[Mark, ...], ...] = ()
 
 
 def render(
@@ -184,14 +186,16 @@ def render(
         boxes.append(crop_box(regions, size, context=view.context, min_side=view.min_side))
     scenes = [_cut(image, regions, box) for box in boxes]
     styles, layouts = _lay_out(scenes, view, rng)
-    for (pixels, _), placed in zip(scenes, layouts, strict=True):
-        draw_over(pixels, map(Mark, styles, placed))
+    marks = tuple(tuple(map(Mark, styles, placed)) for placed in layouts)
+    for (pixels, _), drawn in zip(scenes, marks, strict=True):
+        draw_over(pixels, drawn)
     images = tuple(_fit(Image.fromarray(pixels), view.max_side) for pixels, _ in scenes)
     return Rendered(
         images=images,
         phrases=tuple(phrase(style) for style in styles),
         evidence=_evidence(image, regions, view, among),
         hash=_hash(images, view),
+        marks=marks,
     )
 
 

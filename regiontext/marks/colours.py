@@ -49,13 +49,16 @@ def contrasting_colours(
     for layout in layouts:
         given = chosen[len(chosen) // len(COLOURS) * len(COLOURS) :]
         under = _under(image, layout)
-        scores = {
-            colour: min(_distance(under, colour), *(_apart(colour, other) for other in given), 1e9)
-            for colour in _PREFERRED
-            if colour not in given
-        }
-        clear = [colour for colour, score in scores.items() if score >= _CLEAR]
-        chosen.append(clear[0] if clear else max(scores, key=lambda colour: scores[colour]))
+        scores: dict[str, float] = {}
+        for colour in _PREFERRED:
+            if colour not in given:
+                apart = (_apart(colour, other) for other in given)
+                scores[colour] = min(_distance(under, colour), *apart, 1e9)
+                if scores[colour] >= _CLEAR:
+                    chosen.append(colour)
+                    break
+        else:
+            chosen.append(max(scores, key=lambda colour: scores[colour]))
     return tuple(chosen)
 
 

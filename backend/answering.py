@@ -75,7 +75,11 @@ async def fill_regions(assistant: Assistant, job: Job) -> Answers:
     answers = Answers()
     # What was just drawn is empty, and needs no look into the store.
     written = any(text_in(item) for target in job.targets for item in target.results[1:])
-    is_ours = await asyncio.to_thread(is_ours_in, assistant, job.task) if written else _nothing_is
+    is_ours = (
+        await asyncio.to_thread(is_ours_in, assistant, job.project, job.task)
+        if written
+        else _nothing_is
+    )
     by_image: dict[int, list[Target]] = {}
     for target in job.targets:
         by_image.setdefault(target.item_index, []).append(target)
@@ -93,10 +97,10 @@ async def fill_regions(assistant: Assistant, job: Job) -> Answers:
     return answers
 
 
-def is_ours_in(assistant: Assistant, task: int) -> IsOurs:
+def is_ours_in(assistant: Assistant, project: int, task: int) -> IsOurs:
     """Tells whether text in a field of a region of the task is a suggestion of ours, as it was made."""
     with assistant.store.read() as session:
-        values = stored.suggested_values(session, task)
+        values = stored.suggested_values(session, project, task)
     return lambda region, name, value: (region, name, value) in values
 
 

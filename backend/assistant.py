@@ -12,7 +12,8 @@ import secrets
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
 from PIL import Image
 
@@ -23,6 +24,7 @@ from backend.errors import BackendError, ModelUnavailable, UnknownModel
 from backend.images import Images
 from backend.metrics import Metrics
 from backend.model_client import Answer, ModelClient, data_url
+from backend.origin import Origins
 from backend.segment import Segmenter
 from backend.serving import Served, refresh, served
 from backend.settings import Settings
@@ -41,6 +43,7 @@ __all__ = [
     "Answered",
     "Assistant",
     "Failure",
+    "Listener",
     "Path",
     "Picture",
     "Suggestion",
@@ -96,6 +99,19 @@ class Answered:
     failures: dict[tuple[tuple[str, ...], str], Failure] = field(default_factory=dict)
 
 
+class Listener(Protocol):
+    """Is told how the questions get on while they are being answered."""
+
+    def shown(self, question: Question, rendered: Rendered) -> None:
+        """What the model is shown for a question."""
+
+    def grown(self, question: Question, text: str) -> None:
+        """The answer so far, as the model says it."""
+
+    def said(self, question: Question, said: Answer) -> None:
+        """The whole answer, before it is stored."""
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """An image that was looked at: the upright RGB pixels, the hash of its bytes, its recorded arm."""
@@ -121,6 +137,11 @@ class Assistant:
     decoded: BoundedCache[Image.Image] = field(
         default_factory=lambda: BoundedCache(_DECODED_BYTES), repr=False
     )
+
+    @cached_property
+    def origins(self) -> Origins:
+        """What tells whether a project is one whose work the store keeps."""
+        return Origins(self.store)
 
 
 async def current_model(assistant: Assistant) -> Served:
@@ -171,11 +192,14 @@ async def answer(
     questions: Sequence[Question],
     path: Path,
     deadline: float | None = None,
+    listener: Listener | None = None,
+    temperature: float = 0.0,
 ) -> Answered:
     """Ask every question, as many at once as the settings allow, until the deadline.
 
     deadline: on the clock of `time.monotonic`; what is not answered by then fails with "out of time". A question that
-    fails is a line in `Answered.failures`, never an exception.
+    fails is a line in `Answered.failures`, never an exception. listener: is told of each while it is answered; nothing
+    is asked any more, nor stored, when this is cancelled.
 
     Raises:
         ModelUnavailable: no model is known and the server does not answer.
@@ -183,11 +207,14 @@ async def answer(
     if picture.arm != "assist" or not questions:
         return Answered(picture.arm)
     model = await _in_time(current_model(assistant), deadline)
-    asking = _Asking(assistant, picture, {region.id: region for region in regions}, config, model)
+    by_id = {region.id: region for region in regions}
+    asking = _Asking(assistant, picture, by_id, config, model, listener, temperature)
     tasks = {asyncio.create_task(asking.ask(question)): question for question in questions}
-    done, late = await asyncio.wait(tasks, timeout=_left(deadline))
-    for one in late:
-        one.cancel()
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=_left(deadline))
+    finally:
+        for one in tasks:
+            one.cancel()
     result = Answered(picture.arm)
     rows: list[SuggestionRow] = []
     version = model.version(config)
@@ -234,7 +261,11 @@ class _Asking:
         regions: Mapping[str, Region],
         config: LabelingConfig,
         model: Served,
+        listener: Listener | None = None,
+        temperature: float = 0.0,
     ) -> None:
+        self._listener = listener
+        self._temperature = temperature
         self._assistant = assistant
         self._picture = picture
         self._regions = regions
@@ -249,6 +280,10 @@ class _Asking:
         async with self._gate:
             rendered, urls = await self._show(question.region_ids)
             words = prompt(question, rendered)
+            heard = self._listener
+            if heard is not None:
+                heard.shown(question, rendered)
+            told = None if heard is None else lambda text: heard.grown(question, text)
 
             async def call() -> Answer:
                 with self._assistant.metrics.stage("model"):
@@ -258,6 +293,8 @@ class _Asking:
                         model=model,
                         options=question.options,
                         max_tokens=settings.max_tokens,
+                        temperature=self._temperature,
+                        told=told,
                     )
 
             try:
@@ -265,11 +302,13 @@ class _Asking:
             except UnknownModel:
                 await self._load_adapter()
                 said = await call()
+        if heard is not None:
+            heard.said(question, said)
         field = self._config.field(question.field)
         return {
             "prompt": words,
             "render_hash": rendered.hash,
-            "decoding": {"temperature": 0, "max_tokens": settings.max_tokens},
+            "decoding": {"temperature": self._temperature, "max_tokens": settings.max_tokens},
             "value": list(accepted(field, said.text)) if field is not None else [said.text],
             "confidence": said.confidence,
         }

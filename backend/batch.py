@@ -18,10 +18,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from backend.assistant import Assistant
 from backend.errors import BackendError
 from backend.interactive import config_of
-from backend.label_studio import project_id
 from backend.predictions import build_prediction, has_prediction
 from regiontext.errors import ConfigError, RegiontextError
 from regiontext.labelstudio.config import LabelingConfig
@@ -55,8 +56,9 @@ async def predict_batch(
     """
     nothing: list[Entry] = [[] for _ in tasks]
     try:
-        config, number = config_of(label_config), project_id(project)
-    except (ConfigError, BackendError) as error:
+        config = config_of(label_config)
+        number = await assistant.origins.project(project)
+    except (ConfigError, BackendError, SQLAlchemyError, OverflowError) as error:
         _log.warning("no predictions: %s", error)
         return nothing
     if len(tasks) > MAX_TASKS:

@@ -3,6 +3,7 @@
     BackendError
     ├── SettingsError          the operator, at start-up, with the variable to set
     ├── LabelStudioError       the operator (log, CLI): Label Studio refused or is not there
+    │   └── OtherLabelStudio   both: it is not the one whose work the database keeps
     ├── ImageFetchError        the annotator, as a one-line note on the shape
     ├── StoreError             the operator, at start-up: the database cannot be opened
     └── ModelError             the annotator, as a one-line note on the shape
@@ -22,6 +23,7 @@ __all__ = [
     "LabelStudioError",
     "ModelError",
     "ModelUnavailable",
+    "OtherLabelStudio",
     "SettingsError",
     "StoreError",
     "UnknownModel",
@@ -38,6 +40,10 @@ class SettingsError(BackendError):
 
 class LabelStudioError(BackendError):
     """Label Studio refused a call or could not be reached."""
+
+
+class OtherLabelStudio(LabelStudioError):
+    """A project of another Label Studio than the one whose work the database keeps."""
 
 
 class ImageFetchError(BackendError):

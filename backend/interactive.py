@@ -20,7 +20,7 @@ from typing import Any
 from backend.answering import Answers, Job, fill_regions
 from backend.assistant import Assistant
 from backend.clicks import Click
-from backend.errors import BackendError
+from backend.errors import BackendError, OtherLabelStudio
 from backend.fill import Target, results_of, target_of
 from backend.gestures import pointed_at
 from backend.growing import Growing, grow
@@ -28,6 +28,7 @@ from backend.known import Known, is_marked, known_of, marked, text_in
 from backend.label_studio import project_id
 from backend.ledger import Call, Ledger, Pending
 from backend.masking import click_in, mask_control
+from backend.origin import created_in
 from backend.relate import merged_lines
 from regiontext.errors import RegiontextError
 from regiontext.labelstudio.config import LabelingConfig, parse_config
@@ -66,7 +67,10 @@ class Interactive:
 
 @dataclass(frozen=True, eq=False)
 class _Turn:
-    """A call that was understood. prompt: what the prompt area newly says, None if nothing. context: as it came."""
+    """A call that was understood. prompt: what the prompt area newly says, None if nothing. context: as it came.
+
+    refusal: why nothing may be asked or kept, None if it may.
+    """
 
     assistant: Assistant
     config: LabelingConfig
@@ -78,6 +82,7 @@ class _Turn:
     call: Call
     prompt: str | None
     deadline: float
+    refusal: OtherLabelStudio | None = None
 
     @property
     def left(self) -> float:
@@ -102,8 +107,11 @@ async def interact(assistant: Assistant, ledger: Ledger, request: Interactive) -
     try:
         config = config_of(request.label_config)
         project, task = project_id(request.project), int(request.task["id"])
+        refusal = await _refusal(assistant, request.project)
         known = known_of(request.task)
-        call = ledger.open(project, task, context, known, now=time.time())
+        # A project that is refused is told from the one of its number by when it was created.
+        page = project if refusal is None else -(created_in(request.project) or 1)
+        call = ledger.open(page, task, context, known, now=time.time())
     except (RegiontextError, BackendError, KeyError, TypeError, ValueError) as error:
         _log.warning("an interactive call is echoed: %s", error)
         return context
@@ -122,11 +130,23 @@ async def interact(assistant: Assistant, ledger: Ledger, request: Interactive) -
             call=call,
             prompt=prompt,
             deadline=deadline,
+            refusal=refusal,
         )
         own = await _guarded(turn)
         return [*own, *await _overtaken(turn, own)]
     finally:
         ledger.close(call, now=time.time())
+
+
+async def _refusal(assistant: Assistant, uid: str) -> OtherLabelStudio | None:
+    try:
+        await assistant.origins.project(uid)
+    except OtherLabelStudio as error:
+        return error
+    except Exception:
+        # Nothing can be kept now, so nothing can be mixed; what comes next says so in a note.
+        _log.exception("the database does not tell whose project this is")
+    return None
 
 
 def _said(config: LabelingConfig, context: Sequence[Result]) -> tuple[str, ...]:
@@ -167,6 +187,8 @@ async def _overtaken(turn: _Turn, own: Sequence[Result]) -> list[Result]:
 
 async def _answered(turn: _Turn) -> list[Result]:
     """Plan, ask, write down."""
+    if turn.refusal is not None:
+        raise turn.refusal
     own, more, growing = await asyncio.to_thread(_targets, turn)
     targets = {target.id: target for target in more}
     grown = await grow(

@@ -20,6 +20,7 @@ from sqlalchemy import select
 
 from backend.assistant import Assistant
 from backend.batch import predict_batch
+from backend.errors import BackendError, OtherLabelStudio
 from backend.events import EventWorker, keep_event
 from backend.interactive import Interactive, config_of, interact
 from backend.ledger import Ledger
@@ -61,6 +62,12 @@ async def setup(request: Request) -> dict[str, str]:
     The address and token that come along are not used: the token is dead on a default installation, and ours is set.
     """
     backend, body = _backend(request), await _body(request)
+    try:
+        await backend.assistant.origins.project(body.get("project"))
+    except OtherLabelStudio as error:
+        _log.error("connected, but refused: %s", error)
+    except BackendError as error:
+        _log.warning("set up without a project: %s", error)
     model = await asyncio.to_thread(served, backend.settings, backend.store)
     model = model or unknown_yet(backend.settings)
     try:

@@ -69,6 +69,7 @@ def chain(
     return (
         *general,
         Hop("project", lambda: studio.project(client, project), ("key",)),
+        Hop("origin", lambda: ours.origin(store(), client, project), ("project", "database")),
         Hop("connection", lambda: studio.connection(client, project, url), ("project", "backend")),
         Hop("webhook", lambda: studio.webhook(client, project, url, plain), ("project",)),
         Hop(

@@ -22,6 +22,7 @@ from backend.images import Images
 from backend.label_studio import image_url
 from backend.label_studio_call import call
 from backend.model_client import ModelClient, client_of
+from backend.origin import check_origin, created_of
 from backend.serving import Served, pick
 from backend.settings import Settings
 from backend.store import EventRow, Store
@@ -33,7 +34,17 @@ from regiontext.questions.prompt import prompt
 from regiontext.questions.templates import region_questions
 from regiontext.region import Region
 
-__all__ = ["Sample", "backend", "caption", "database", "event_arrived", "image", "model", "sample"]
+__all__ = [
+    "Sample",
+    "backend",
+    "caption",
+    "database",
+    "event_arrived",
+    "image",
+    "model",
+    "origin",
+    "sample",
+]
 
 _ORIENTATION = 0x0112
 
@@ -66,6 +77,15 @@ def database(settings: Settings, store: Store) -> Said:
             f"{words}; {waiting} events wait to be worked off: is the backend running?", "doubtful"
         )
     return Said(words)
+
+
+def origin(store: Store, client: httpx.Client, project: int) -> Said:
+    """The project is the one whose work the database keeps, not one of that number in another Label Studio."""
+    created = created_of(call(client, "GET", f"/api/projects/{project}/").get("created_at"))
+    if created is None:
+        return Said("Label Studio does not say when the project was created", "doubtful")
+    check_origin(store, project, created)
+    return Said(f"project {project} is the one the database knows")
 
 
 def backend(settings: Settings) -> Said:

@@ -20,6 +20,7 @@ from backend.jobs.opening import using_store
 from backend.jobs.outcomes import parse_time
 from backend.jobs.progress import Notify, Progress, quiet
 from backend.jobs.studio import Studio
+from backend.origin import check_origin, created_of
 from backend.settings import Settings
 from backend.store import EventRow, Store
 from regiontext.errors import RegiontextError
@@ -29,6 +30,9 @@ __all__ = ["Collected", "collect", "process_event"]
 
 _PAGE = 50
 _AT_ONCE = 8
+_OF_ANNOTATIONS = frozenset(
+    {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED"}
+)
 
 
 @dataclass
@@ -85,13 +89,15 @@ async def _process_alone(settings: Settings, store: Store, event: EventRow) -> N
 
 async def _process(keeper: Keeper, event: EventRow) -> None:
     payload = event.payload
-    if event.action == "ANNOTATIONS_DELETED":
-        gone = [int(item["id"]) for item in payload.get("annotations") or []]
-        await asyncio.to_thread(keeper.forget, gone)
-        return
-    if event.action not in ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"):
+    if event.action not in _OF_ANNOTATIONS:
         return
     project = payload["project"]
+    created = created_of(project.get("created_at"))
+    await asyncio.to_thread(check_origin, keeper.store, int(project["id"]), created)
+    if event.action == "ANNOTATIONS_DELETED":
+        gone = [int(item["id"]) for item in payload.get("annotations") or []]
+        await asyncio.to_thread(keeper.forget, int(project["id"]), gone)
+        return
     config = parse_config(str(project["label_config"]))
     tasks = {int(task["id"]): task for task in _listed(payload.get("task"))}
     for annotation in _listed(payload.get("annotation")):
@@ -108,6 +114,7 @@ async def _process(keeper: Keeper, event: EventRow) -> None:
 
 async def _collect(keeper: Keeper, studio: Studio, id: int, progress: Notify) -> Collected:
     project = await studio.project(id)
+    await asyncio.to_thread(check_origin, keeper.store, id, project.created)
     config = parse_config(project.config)
     found = Collected(id)
     # Before the listing: an annotation that a webhook brings meanwhile is not gone because the list lacks it.
@@ -148,7 +155,7 @@ async def _collect(keeper: Keeper, studio: Studio, id: int, progress: Notify) ->
     await asyncio.gather(*(read(task) for task in page))
     gone = [number for number in known if number not in seen]
     gone = [number for number in gone if await _is_gone(studio, number)]
-    await asyncio.to_thread(keeper.forget, gone)
+    await asyncio.to_thread(keeper.forget, id, gone)
     found.deleted = len(gone)
     found.outcomes = await asyncio.to_thread(keeper.count_outcomes, id)
     return found

@@ -15,6 +15,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from backend.arms import draw_into_arm
+from backend.errors import OtherLabelStudio
 from backend.images import Images
 from backend.jobs.outcomes import Seen, outcome_rows, parse_time
 from backend.label_studio import image_url
@@ -34,7 +35,7 @@ class Keeper:
 
     def __init__(self, settings: Settings, store: Store, images: Images) -> None:
         self._settings = settings
-        self._store = store
+        self.store = store
         self._images = images
 
     def known(self, project: int) -> dict[int, datetime | None]:
@@ -42,7 +43,7 @@ class Keeper:
         query = select(AnnotationRow.id, AnnotationRow.updated_at).where(
             AnnotationRow.project == project, AnnotationRow.deleted.is_(False)
         )
-        with self._store.read() as session:
+        with self.store.read() as session:
             return {id: updated for id, updated in session.execute(query)}
 
     def count_outcomes(self, project: int) -> dict[str, int]:
@@ -53,19 +54,19 @@ class Keeper:
             .group_by(OutcomeRow.outcome)
             .order_by(OutcomeRow.outcome)
         )
-        with self._store.read() as session:
+        with self.store.read() as session:
             return {outcome: number for outcome, number in session.execute(query)}
 
-    def forget(self, annotations: Sequence[int]) -> None:
-        """Annotations that are no more: their rows say so, their outcomes go."""
+    def forget(self, project: int, annotations: Sequence[int]) -> None:
+        """Annotations of a project that are no more: their rows say so, their outcomes go."""
         if not annotations:
             return
-        with self._store.begin() as session:
+        with self.store.begin() as session:
             for id in annotations:
                 row = session.get(AnnotationRow, id)
-                if row is not None:
+                if row is not None and row.project == project:
                     row.deleted = True
-                session.execute(delete(OutcomeRow).where(OutcomeRow.annotation == id))
+                    session.execute(delete(OutcomeRow).where(OutcomeRow.annotation == id))
 
     async def keep(
         self,
@@ -79,7 +80,7 @@ class Keeper:
     ) -> None:
         """Store one annotation and its outcomes, replacing what was stored of it; a skipped one is none."""
         if annotation.get("was_cancelled"):
-            await asyncio.to_thread(self.forget, [int(annotation["id"])])
+            await asyncio.to_thread(self.forget, project, [int(annotation["id"])])
             return
         shapes = read_results(annotation.get("result") or []).shapes.values()
         places = sorted({int(shape.get("item_index") or 0) for shape in shapes})
@@ -93,17 +94,21 @@ class Keeper:
     ) -> Seen:
         """The image behind a task; fetched, hashed and drawn into an arm if it was never seen."""
         if not config.multi:
-            known = await asyncio.to_thread(self._known_image, task)
+            known = await asyncio.to_thread(self._known_image, project, task)
             if known is not None:
                 return known
         bytes_ = await self._images.fetch(image_url(data, config.image_key, place), task=task)
         return await asyncio.to_thread(self._record_image, bytes_, project, task)
 
-    def _known_image(self, task: int) -> Seen | None:
-        with self._store.read() as session:
-            digest = stored.image_of_task(session, task) or session.scalar(
+    def _known_image(self, project: int, task: int) -> Seen | None:
+        with self.store.read() as session:
+            digest = stored.image_of_task(session, project, task) or session.scalar(
                 select(AnnotationRow.image_hash)
-                .where(AnnotationRow.task == task, AnnotationRow.image_hash.is_not(None))
+                .where(
+                    AnnotationRow.task == task,
+                    AnnotationRow.project == project,
+                    AnnotationRow.image_hash.is_not(None),
+                )
                 .limit(1)
             )
             row = session.get(ImageRow, digest) if digest else None
@@ -113,7 +118,7 @@ class Keeper:
         size = load_image(data).size
         return _seen(
             draw_into_arm(
-                self._settings, self._store, image_hash(data), size, project=project, task=task
+                self._settings, self.store, image_hash(data), size, project=project, task=task
             )
         )
 
@@ -132,11 +137,17 @@ class Keeper:
         updated = parse_time(annotation.get("updated_at"))
         # Before the transaction: painted regions take their time, and webhooks and suggestions wait for it to end.
         regions, _ = decode_regions(annotation.get("result") or [])
-        with self._store.begin() as session:
+        with self.store.begin() as session:
             known = session.get(AnnotationRow, id)
+            if known is not None and known.project != project:
+                raise OtherLabelStudio(
+                    f"annotation {id} of project {project} is kept as one of project {known.project}: annotations do "
+                    "not move, so it is another Label Studio's, which needs a database of its own "
+                    "(REGIONTEXT_DATA_DIR or REGIONTEXT_DATABASE_URL)"
+                )
             if known is not None and updated and known.updated_at and known.updated_at > updated:
                 return  # A webhook that was overtaken by a newer one.
-            suggestions = stored.suggestions_of_task(session, task)
+            suggestions = stored.suggestions_of_task(session, project, task)
             alone = _is_alone(session, task, id, annotator)
             if not alone:
                 _take_back_discards(session, task, id)

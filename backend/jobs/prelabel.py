@@ -7,6 +7,7 @@ Knows nothing of how a prediction is made or stored, nor of who starts it (the c
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -22,6 +23,7 @@ from backend.jobs.progress import Notify, Progress, quiet
 from backend.jobs.queue_order import ensure_view
 from backend.jobs.storing import Storing
 from backend.jobs.studio import Project, Studio
+from backend.origin import check_origin
 from backend.serving import refresh
 from backend.settings import Settings
 from backend.store import Store
@@ -230,6 +232,7 @@ async def open_bulk(
         assistant, studio = await stack.enter_async_context(workplace(settings, store))
         await refresh(settings, assistant.store, assistant.model)
         project = await studio.project(options.project)
+        await asyncio.to_thread(check_origin, assistant.store, project.id, project.created)
         config = parse_config(project.config)
         if options.tasks is None:
             total = await studio.count_tasks(project.id)

@@ -18,6 +18,7 @@ import httpx
 from backend.errors import LabelStudioError
 from backend.jobs.errors import LabelStudioAway, NoSuchProject
 from backend.label_studio import async_client
+from backend.origin import created_of
 from backend.settings import Settings
 
 __all__ = ["Project", "Studio"]
@@ -35,6 +36,7 @@ class Project:
     """What a job needs to know of a project; `config` is the labeling config's XML.
 
     `model_version` is the one whose predictions Label Studio shows: a version, a backend's title, or None.
+    `created`: when it was, in seconds since 1970.
     """
 
     id: int
@@ -42,6 +44,7 @@ class Project:
     config: str
     model_version: str | None
     shows_predictions: bool
+    created: int | None = None
 
 
 class Studio:
@@ -76,6 +79,7 @@ class Studio:
             config=str(found.get("label_config") or ""),
             model_version=found.get("model_version") or None,
             shows_predictions=bool(found.get("show_collab_predictions")),
+            created=created_of(found.get("created_at")),
         )
 
     async def count_tasks(self, project: int) -> int:

@@ -14,6 +14,7 @@ from backend.store.models import (
     ImageRow,
     ModelVersionRow,
     OutcomeRow,
+    ProjectRow,
     ServedModelRow,
     SuggestionRow,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "ImageRow",
     "ModelVersionRow",
     "OutcomeRow",
+    "ProjectRow",
     "ServedModelRow",
     "Store",
     "SuggestionRow",

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     ForeignKey,
@@ -29,6 +30,7 @@ __all__ = [
     "ImageRow",
     "ModelVersionRow",
     "OutcomeRow",
+    "ProjectRow",
     "ServedModelRow",
     "SuggestionRow",
     "utc_now",
@@ -191,6 +193,16 @@ class ModelVersionRow(Base):
     run_dir: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     promoted_at: Mapped[datetime | None]
+
+
+class ProjectRow(Base):
+    """A project of the Label Studio that this database belongs to; `created` in seconds since 1970."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    created: Mapped[int] = mapped_column(BigInteger)
+    first_seen: Mapped[datetime] = mapped_column(default=utc_now)
 
 
 class ServedModelRow(Base):

@@ -18,6 +18,7 @@ from backend.store.models import (
     ImageRow,
     ModelVersionRow,
     OutcomeRow,
+    ProjectRow,
     ServedModelRow,
     SuggestionRow,
     utc_now,
@@ -33,8 +34,10 @@ __all__ = [
     "finish_event",
     "image_of_task",
     "open_events",
+    "project_created",
     "promote",
     "record_image",
+    "remember_project",
     "replace_served_models",
     "served_models",
     "suggested_values",
@@ -61,17 +64,30 @@ def record_image(session: Session, seen: ImageRow) -> ImageRow:
     return known
 
 
-def image_of_task(session: Session, task: int) -> str | None:
+def project_created(session: Session, project: int) -> int | None:
+    """When the project of that number was created, in seconds since 1970; None if none was seen."""
+    return session.scalar(select(ProjectRow.created).where(ProjectRow.id == project))
+
+
+def remember_project(session: Session, project: int, created: int) -> int:
+    """Remember when a project was created, unless that is known; what is known from now on."""
+    known = project_created(session, project)
+    if known is None:
+        session.add(ProjectRow(id=project, created=created))
+    return created if known is None else known
+
+
+def image_of_task(session: Session, project: int, task: int) -> str | None:
     """The hash of the image last seen for a task; None if it was never looked at."""
     by_suggestion = (
         select(SuggestionRow.image_hash)
-        .where(SuggestionRow.task == task)
+        .where(SuggestionRow.task == task, SuggestionRow.project == project)
         .order_by(SuggestionRow.created_at.desc())
         .limit(1)
     )
     by_image = (
         select(ImageRow.hash)
-        .where(ImageRow.task == task)
+        .where(ImageRow.task == task, ImageRow.project == project)
         .order_by(ImageRow.first_seen.desc())
         .limit(1)
     )
@@ -83,22 +99,24 @@ def add_suggestions(session: Session, suggestions: Iterable[SuggestionRow]) -> N
     session.add_all(suggestions)
 
 
-def suggestions_of_task(session: Session, task: int) -> Sequence[SuggestionRow]:
+def suggestions_of_task(session: Session, project: int, task: int) -> Sequence[SuggestionRow]:
     """Everything ever suggested for a task, oldest first."""
     query = (
         select(SuggestionRow)
-        .where(SuggestionRow.task == task)
+        .where(SuggestionRow.task == task, SuggestionRow.project == project)
         .order_by(SuggestionRow.created_at, SuggestionRow.id)
     )
     return session.scalars(query).all()
 
 
-def suggested_values(session: Session, task: int) -> set[tuple[str, str, tuple[str, ...]]]:
+def suggested_values(
+    session: Session, project: int, task: int
+) -> set[tuple[str, str, tuple[str, ...]]]:
     """Every (region, field, value) that was ever suggested in a task: text equal to one of them
     is our own.
     """
     query = select(SuggestionRow.region, SuggestionRow.field, SuggestionRow.value).where(
-        SuggestionRow.task == task
+        SuggestionRow.task == task, SuggestionRow.project == project
     )
     return {(region, field, tuple(value)) for region, field, value in session.execute(query)}
 

@@ -267,8 +267,9 @@ def test_a_prediction_has_regions_fields_arrows_and_sentences(
     ]
     assert text_of(read.image_fields["relcaption"]) == ("a red car",)
     assert 0 < entry["score"] <= 1
+    number = int(batch["project"].split(".")[0])
     with stage.store.read() as session:
-        rows = stored.suggestions_of_task(session, batch["tasks"][0]["id"])
+        rows = stored.suggestions_of_task(session, number, batch["tasks"][0]["id"])
     assert {row.path for row in rows} == {"batch"}
     assert {row.model_version for row in rows} == {entry["model_version"]}
     pair = next(row for row in rows if row.region_to == "b")

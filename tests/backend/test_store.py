@@ -236,9 +236,9 @@ def test_the_image_of_a_task_is_the_last_one_asked_about(store: Store) -> None:
         stored.record_image(session, image("b", task=9))
         stored.add_suggestions(session, [suggestion("s1", image_hash="b")])
     with store.read() as session:
-        assert stored.image_of_task(session, 1) == "b"
-        assert stored.image_of_task(session, 9) == "b"
-        assert stored.image_of_task(session, 5) is None
+        assert stored.image_of_task(session, 1, 1) == "b"
+        assert stored.image_of_task(session, 1, 9) == "b"
+        assert stored.image_of_task(session, 1, 5) is None
 
 
 def test_what_was_suggested(store: Store) -> None:
@@ -246,7 +246,7 @@ def test_what_was_suggested(store: Store) -> None:
         stored.record_image(session, image())
         stored.add_suggestions(session, [suggestion("s1"), suggestion("s2", value=["x"], task=2)])
     with store.read() as session:
-        assert stored.suggested_values(session, 1) == {("r", "caption", ("a red car",))}
+        assert stored.suggested_values(session, 1, 1) == {("r", "caption", ("a red car",))}
 
 
 def test_one_champion_per_base(store: Store) -> None:

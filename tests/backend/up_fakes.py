@@ -39,6 +39,7 @@ class FakeLabelStudio:
         number = self._number()
         self.projects[number] = {
             "id": number, "title": title, "label_config": config, "model_version": "",
+            "created_at": "2026-11-21T05:11:51.672476Z",
         }  # fmt: skip
         return number
 

@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
+from backend.assist import router as assist
 from backend.events import EventProcessor
 from backend.jobs.durable import Jobs
 from backend.jobs_api import router as jobs_api
@@ -31,7 +32,10 @@ _QUIET = frozenset({"/health", "/ready", "/metrics"})
 
 
 ROUTES = frozenset(
-    {"/health", "/setup", "/versions", "/predict", "/webhook", "/ready", "/metrics", "/jobs"}
+    {
+        *("/health", "/setup", "/versions", "/predict", "/webhook", "/ready", "/metrics", "/jobs"),
+        *("/assist", "/assist/unseen"),
+    }
 )
 
 
@@ -71,6 +75,7 @@ def create_app(
     app.include_router(router)
     app.include_router(operations)
     app.include_router(jobs_api)
+    app.include_router(assist)
     app.middleware("http")(_guard(chosen))
     return app
 

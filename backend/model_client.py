@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -115,10 +117,13 @@ class ModelClient:
         model: str,
         options: Sequence[str] = (),
         max_tokens: int = 48,
+        temperature: float = 0.0,
+        told: Callable[[str], None] | None = None,
     ) -> Answer:
-        """Ask about the images; with options, only they may be answered. Deterministic decoding.
+        """Ask about the images; with options, only they may be answered. Deterministic at temperature 0.
 
-        An image is a picture or, when several questions share it, its `data_url` made once.
+        An image is a picture or, when several questions share it, its `data_url` made once. told: called with the text
+        so far while an open question is being answered, where the server streams.
 
         Raises:
             ModelUnavailable: the server does not answer, or not yet.
@@ -134,12 +139,15 @@ class ModelClient:
             "model": model,
             "messages": [{"role": "user", "content": content}],
             "max_tokens": max_tokens,
-            "temperature": 0,
+            "temperature": temperature,
             "logprobs": True,
         }
         if options:
             request["structured_outputs"] = {"choice": list(options)}
-        body = await self._call("POST", "/chat/completions", request)
+        if told is not None and not options:
+            body = await self._streamed(request, told)
+        else:
+            body = await self._call("POST", "/chat/completions", request)
         return _read_answer(body, tuple(options), model)
 
     async def load_adapter(self, name: str, path: str) -> None:
@@ -199,6 +207,49 @@ class ModelClient:
             return parsed
         raise _error(response, parsed)
 
+    async def _streamed(
+        self, request: Mapping[str, Any], told: Callable[[str], None]
+    ) -> dict[str, Any]:
+        """The body that the same request would have without streaming, put together from its events."""
+        text, tokens, model = "", [], None
+        try:
+            async with self._http.stream(
+                "POST", "/chat/completions", json={**request, "stream": True}
+            ) as response:
+                self._is_up = response.status_code not in _NOT_READY
+                plain = "text/event-stream" not in response.headers.get("content-type", "")
+                if response.status_code != 200 or plain:
+                    await response.aread()
+                    parsed = _object(response.text)
+                    if response.status_code != 200:
+                        raise _error(response, parsed)
+                    return parsed
+                async for line in response.aiter_lines():
+                    event = _object(line.removeprefix("data:")) if line.startswith("data:") else {}
+                    if "error" in event:
+                        raise _error(response, event)
+                    choice = next(iter(event.get("choices") or ()), None)
+                    if not isinstance(choice, Mapping):
+                        continue
+                    model = event.get("model")
+                    logprobs = choice.get("logprobs")
+                    tokens += (
+                        logprobs.get("content") if isinstance(logprobs, Mapping) else 0
+                    ) or []
+                    delta = choice.get("delta")
+                    grown = delta.get("content") if isinstance(delta, Mapping) else None
+                    if isinstance(grown, str) and grown:
+                        text += grown
+                        told(_storable(text))
+        except httpx.HTTPError as error:
+            self._is_up = False
+            reason = str(error) or type(error).__name__
+            raise ModelUnavailable(
+                f"the model server at {self._url} does not answer: {reason}"
+            ) from error
+        choice = {"message": {"content": text}, "logprobs": {"content": tokens}}
+        return {"model": model, "choices": [choice]}
+
     async def _send(
         self,
         method: str,
@@ -224,6 +275,15 @@ class ModelClient:
         except ValueError:
             parsed = None
         return response, parsed if isinstance(parsed, dict) else {}
+
+
+def _object(text: str) -> dict[str, Any]:
+    """The JSON object that a text is; empty when it is none."""
+    with suppress(ValueError):
+        parsed = json.loads(text)
+        if isinstance(parsed, dict):
+            return parsed
+    return {}
 
 
 def _error(response: httpx.Response, body: Mapping[str, Any]) -> ModelError:

@@ -18,9 +18,11 @@ from backend.errors import ImageFetchError
 from backend.settings import Settings
 
 __all__ = [
+    "ASSIST_SECRET_HEADER",
     "OPEN_ROUTES",
     "WEBHOOK_SECRET_HEADER",
     "is_private",
+    "may_assist",
     "may_call",
     "may_send_webhook",
     "resolve_public",
@@ -29,9 +31,12 @@ __all__ = [
 WEBHOOK_SECRET_HEADER = "X-Regiontext-Secret"
 """The header in which Label Studio's webhook carries `webhook_secret` (set by `regiontext connect`)."""
 
-OPEN_ROUTES = frozenset({"/health", "/ready", "/webhook"})
+ASSIST_SECRET_HEADER = "X-Regiontext-Assist"
+"""The header in which the plugin inside Label Studio carries `assist_secret`."""
+
+OPEN_ROUTES = frozenset({"/health", "/ready", "/webhook", "/assist", "/assist/unseen"})
 """Routes without basic auth: those that watch the process tell nothing, and webhooks, which Label Studio sends without
-it, have their own secret."""
+it, have their own secret; so has the assistant inside Label Studio."""
 
 
 def may_call(settings: Settings, path: str, headers: Headers) -> bool:
@@ -53,6 +58,13 @@ def may_send_webhook(settings: Settings, headers: Headers) -> bool:
     if settings.basic_auth_user and _has_basic_auth(settings, headers):
         return True
     return secret is None and not settings.basic_auth_user
+
+
+def may_assist(settings: Settings, headers: Headers) -> bool:
+    """Whether a request is from the plugin inside Label Studio; nobody may ask while no secret is set."""
+    secret = settings.assist_secret
+    given = headers.get(ASSIST_SECRET_HEADER, "")
+    return secret is not None and _same(given, secret.get_secret_value())
 
 
 def is_private(address: str) -> bool:

@@ -104,6 +104,10 @@ class Settings(BaseSettings):
         default="", description="Changes which images are drawn into holdout and control."
     )
 
+    assist_secret: SecretStr | None = Field(
+        default=None,
+        description="What the assistant inside Label Studio shows with each request; empty: it is off.",
+    )
     webhook_secret: SecretStr | None = Field(
         default=None,
         description="Value of the X-Regiontext-Secret header that Label Studio sends to /webhook.",
@@ -165,7 +169,7 @@ class Settings(BaseSettings):
             )
         return SecretStr(key) if key else None
 
-    @field_validator("webhook_secret", "basic_auth_password")
+    @field_validator("assist_secret", "webhook_secret", "basic_auth_password")
     @classmethod
     def _no_empty_secret(cls, value: SecretStr | None) -> SecretStr | None:
         # An empty variable in a compose file means "not set", not "the empty secret".

@@ -84,11 +84,12 @@ class Credentials:
     """Everything in the file.
 
     `webhook_secret` comes with annotation events, `backend_password` (of BACKEND_USER) with what
-    Label Studio asks the backend. `account` is None when no Label Studio was ever started here.
+    Label Studio asks the backend, `assist_secret` with what the assistant in its page asks. `account` is None when no Label Studio was ever started here.
     """
 
     webhook_secret: str = field(repr=False)
     backend_password: str = field(repr=False)
+    assist_secret: str = field(repr=False, default_factory=lambda: secrets.token_urlsafe(32))
     account: Account | None = None
     connection: Connection | None = None
 
@@ -123,6 +124,8 @@ def load(data_dir: Path) -> Credentials | None:
         return Credentials(
             webhook_secret=str(found["webhook_secret"]),
             backend_password=str(found["backend_password"]),
+            # Files of earlier versions lack it.
+            assist_secret=str(found.get("assist_secret") or secrets.token_urlsafe(32)),
             account=_build(Account, found.get("account")),
             connection=_build(Connection, found.get("connection")),
         )
@@ -155,6 +158,7 @@ def settings_from(credentials: Credentials) -> dict[str, Any]:
     """Return the backend settings (field name -> value) that these credentials stand for."""
     found: dict[str, Any] = {
         "webhook_secret": credentials.webhook_secret,
+        "assist_secret": credentials.assist_secret,
         "basic_auth_user": BACKEND_USER,
         "basic_auth_password": credentials.backend_password,
     }

@@ -1,4 +1,4 @@
-"""Django settings of the embedded Label Studio: its own, but nothing that calls the outside world.
+"""Django settings of the embedded Label Studio: its own with our assistant, but nothing that calls the outside world.
 
 Named by DJANGO_SETTINGS_MODULE in the embedded process and imported only there, where Label
 Studio's packages (`core`) are on the path. Knows nothing of regiontext.
@@ -19,7 +19,13 @@ from core.settings.label_studio import DATABASES, MIDDLEWARE  # noqa: E402
 SENTRY_DSN = None
 FRONTEND_SENTRY_DSN = None
 
-MIDDLEWARE = ["backend.up.offline.no_outside_calls", *MIDDLEWARE]
+MIDDLEWARE = [
+    "backend.up.offline.no_outside_calls",
+    *MIDDLEWARE,
+    # Last, so that the page is complete and its policy not yet written.
+    "plugin.middleware.script_in_page",
+]
+ROOT_URLCONF = "plugin.urls"
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Annotators submit while jobs read: with write-ahead logging neither waits for the other.

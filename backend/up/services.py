@@ -96,9 +96,12 @@ def model_argument(model: str | None) -> str:
 
 
 def label_studio_service(
-    options: UpOptions, account: Account, environment: Mapping[str, str]
+    options: UpOptions, account: Account, environment: Mapping[str, str], assist_secret: str = ""
 ) -> Service:
-    """Describe the embedded Label Studio: SQLite and files in the data folder, no calls to the outside."""
+    """Describe the embedded Label Studio: SQLite and files in the data folder, no calls to the outside.
+
+    `assist_secret` is what the assistant in its page and the backend know each other by; empty: no assistant.
+    """
     data = (options.data_dir / "label-studio").resolve()
     own = {k: v for k, v in environment.items() if k not in _NOT_FOR_LABEL_STUDIO}
     own.setdefault("ML_TIMEOUT_HEALTH", "5")
@@ -113,6 +116,8 @@ def label_studio_service(
         "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
         "USE_DEFAULT_BANNED_SUBNETS": "false",
         "USER_ADDITIONAL_BANNED_SUBNETS": ",".join(_closed_subnets(options.own_backend_url)),
+        "REGIONTEXT_BACKEND_URL": f"http://{reachable_host(options.host)}:{options.port}",
+        "REGIONTEXT_ASSIST_SECRET": assist_secret,
         "COLLECT_ANALYTICS": "False",
         "LATEST_VERSION_CHECK": "False",
         "SENTRY_DSN": "",
@@ -194,6 +199,7 @@ def backend_service(
         "REGIONTEXT_PORT": str(options.port),
         "REGIONTEXT_PUBLIC_URL": connection.backend_url or options.own_backend_url,
         "REGIONTEXT_WEBHOOK_SECRET": credentials.webhook_secret,
+        "REGIONTEXT_ASSIST_SECRET": credentials.assist_secret,
         "REGIONTEXT_BASIC_AUTH_USER": basic_auth[0],
         "REGIONTEXT_BASIC_AUTH_PASSWORD": basic_auth[1],
     }

@@ -82,7 +82,10 @@ class Start:
             first = not (self.options.data_dir / "label-studio" / "label_studio.sqlite3").exists()
             child = self.supervisor.start(
                 services.label_studio_service(
-                    self.options, self.credentials.account, self.environment
+                    self.options,
+                    self.credentials.account,
+                    self.environment,
+                    self.credentials.assist_secret,
                 )
             )
             self.loading[LABEL_STUDIO] = child

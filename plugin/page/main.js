@@ -1,0 +1,1 @@
+// Wakes up when a task is open, and not before.

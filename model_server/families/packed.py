@@ -58,6 +58,7 @@ class PackedModel:
         self._max_bytes = max_bytes or _memory(model.device)
         self._merges = True
         self._kept: OrderedDict[Kept, Tensor] = OrderedDict()
+        self._kept_bytes = 0
         self._recent: deque[str | None] = deque(maxlen=_STEADY)
         text = model.config.get_text_config()
         self.limit = int(getattr(text, "max_position_embeddings", None) or 1 << 30)
@@ -98,7 +99,7 @@ class PackedModel:
         """Forget an adapter and what was read through it."""
         self._adapters.unload(name)
         for key in [key for key in self._kept if key[0] == name]:
-            del self._kept[key]
+            self._kept_bytes -= self._kept.pop(key).nbytes
 
     def merge(self, name: str) -> None:
         """Keep a copy of the weights with this adapter in them."""
@@ -107,6 +108,7 @@ class PackedModel:
     def forget(self) -> None:
         """Forget what was read of pictures."""
         self._kept.clear()
+        self._kept_bytes = 0
 
     @torch.inference_mode()
     def answer(self, jobs: Sequence[Job]) -> None:
@@ -227,14 +229,15 @@ class PackedModel:
                     wanted[key] = ready.prefix
         found = {key: self._kept[key] for key in keys if key is not None and key in self._kept}
         if wanted:
-            found |= self._read(wanted)
+            made = self._read(wanted)
+            self._kept_bytes += sum(tensor.nbytes for tensor in made.values())
+            self._kept |= made
+            found |= made
         for key in keys:
             if key is not None:
-                self._kept[key] = found[key]
                 self._kept.move_to_end(key)
-        size = sum(tensor.nbytes for tensor in self._kept.values())
-        while size > self._max_bytes:
-            size -= self._kept.popitem(last=False)[1].nbytes
+        while self._kept_bytes > self._max_bytes:
+            self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
         return [None if key is None else found[key] for key in keys]
 
     def _read(self, wanted: dict[Kept, Prefix]) -> dict[Kept, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -92,6 +93,8 @@ class Prompts:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._seen: OrderedDict[bytes, Future[Prefix]] = OrderedDict()
+        self._size = 0
+        self._boundary = _boundary(processor)
         self._options: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()
         self.hits = 0
         self.misses = 0
@@ -167,20 +170,20 @@ class Prompts:
             future.set_exception(error)
             raise
         future.set_result(prefix)
-        self._trim()
+        with self._lock:
+            self._size += prefix.nbytes
+            self._trim()
         return prefix
 
     def _trim(self) -> None:
-        with self._lock:
-            made = [key for key, future in self._seen.items() if future.done()]
-            size = sum(self._seen[key].result().nbytes for key in made)
-            for key in made[:-1]:
-                if size <= self._max_bytes:
-                    return
-                size -= self._seen.pop(key).result().nbytes
+        # From the oldest on; what is being made has no size yet, and the newest stays.
+        waiting = iter(list(self._seen)[:-1] if self._size > self._max_bytes else ())
+        while self._size > self._max_bytes and (key := next(waiting, None)) is not None:
+            if self._seen[key].done():
+                self._size -= self._seen.pop(key).result().nbytes
 
     def _option(self, prompt: Prompt, text: str, option: str) -> tuple[int, ...]:
-        key = (text[-_TAIL:], option)
+        key = (self._tail(text), option)
         with self._lock:
             ids = self._options.get(key)
         if ids is None:
@@ -190,6 +193,21 @@ class Prompts:
                 while len(self._options) > _KEPT_OPTIONS:
                     self._options.popitem(last=False)
         return ids
+
+    def _tail(self, text: str) -> str:
+        """What of a prompt decides how an answer after it is cut."""
+        # No token reaches over a special one, and most templates end with one.
+        if self._boundary is not None:
+            ends = [found.start() for found in self._boundary.finditer(text, len(text) - _TAIL)]
+            if ends:
+                return text[ends[-1] :]
+        return text[-_TAIL:]
+
+
+def _boundary(processor: ProcessorMixin) -> re.Pattern[str] | None:
+    added = processor.tokenizer.added_tokens_decoder.values()
+    texts = sorted((str(token.content) for token in added if token.special), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, texts))) if texts else None
 
 
 def stacked(prefixes: list[Prefix]) -> dict[str, Any]:

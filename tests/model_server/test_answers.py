@@ -192,7 +192,7 @@ def test_an_image_is_seen_once(
     packed.answer([Job(prompt(TEXTS[0], 73), name) for name in ("a", None)])
     packed.unload_adapter("a")
     assert sum(seen) == 4
-    packed._kept.clear()
+    packed.forget()
     assert [answer.text for answer in ask(packed, *asked)] == [answer.text for answer in first]
 
 

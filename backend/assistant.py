@@ -20,13 +20,14 @@ from PIL import Image
 from backend.arms import draw_into_arm
 from backend.cache import BoundedCache
 from backend.clicks import ClickBook
+from backend.data_urls import data_url
 from backend.errors import BackendError, ModelUnavailable, UnknownModel
 from backend.images import Images
 from backend.metrics import Metrics
-from backend.model_client import Answer, ModelClient, data_url
+from backend.model_client import Answer, ModelClient
 from backend.origin import Origins
 from backend.segment import Segmenter
-from backend.serving import Served, refresh, served
+from backend.serving import Served, Serving, refresh
 from backend.settings import Settings
 from backend.store import Store, SuggestionRow
 from backend.store import queries as stored
@@ -55,6 +56,7 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 _DECODED_BYTES = 256 * 2**20
+_MAX_ASSISTED = 100_000
 
 Path = Literal["interactive", "batch"]
 
@@ -138,10 +140,20 @@ class Assistant:
         default_factory=lambda: BoundedCache(_DECODED_BYTES), repr=False
     )
 
+    # An image that is in the assist arm stays there, so the store need not be asked again.
+    assisted: BoundedCache[bool] = field(
+        default_factory=lambda: BoundedCache(_MAX_ASSISTED), repr=False
+    )
+
     @cached_property
     def origins(self) -> Origins:
         """What tells whether a project is one whose work the store keeps."""
         return Origins(self.store)
+
+    @cached_property
+    def serving(self) -> Serving:
+        """What tells which model to ask."""
+        return Serving(self.settings, self.store)
 
 
 async def current_model(assistant: Assistant) -> Served:
@@ -150,7 +162,7 @@ async def current_model(assistant: Assistant) -> Served:
     Raises:
         ModelUnavailable: nothing is known and the server does not answer.
     """
-    found = await asyncio.to_thread(served, assistant.settings, assistant.store)
+    found = assistant.serving.at_hand() or await asyncio.to_thread(assistant.serving.look)
     if found is not None:
         return found
     return await refresh(assistant.settings, assistant.store, assistant.model)
@@ -175,9 +187,13 @@ def _look_at(assistant: Assistant, data: bytes, project: int | None, task: int |
         with assistant.metrics.stage("decode"):
             image = load_image(data)
         assistant.decoded.put(digest, image, image.width * image.height * 3)
+    if assistant.assisted.get(digest):
+        return Picture(image, digest, "assist")
     row = draw_into_arm(
         assistant.settings, assistant.store, digest, image.size, project=project, task=task
     )
+    if row.arm == "assist":
+        assistant.assisted.put(digest, True, 1)
     return Picture(image, digest, row.arm)
 
 
@@ -332,6 +348,7 @@ class _Asking:
         if model.adapter is None or model.adapter_path is None:
             # Another base may have taken the server over; learn its name for the next call.
             await refresh(self._assistant.settings, self._assistant.store, self._assistant.model)
+            self._assistant.serving.forget()
             raise UnknownModel(f"the model server does not serve {model.model!r}")
         async with self._assistant.loading:
             _log.warning("loading the adapter again", extra={"adapter": model.adapter})

@@ -33,6 +33,8 @@ def pointed_at(
     here = [
         other for other in others if other.id != prompt.id and other.item_index == prompt.item_index
     ]
+    if not here:
+        return None
     if prompt.shape == "keypoint":
         return _under(prompt, here)
     if prompt.shape == "rectangle":

@@ -7,8 +7,6 @@ Studio.
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,10 +18,11 @@ from typing import Any, Self
 import httpx
 from PIL import Image
 
+from backend.data_urls import data_url
 from backend.errors import ModelError, ModelUnavailable, UnknownModel
 from backend.settings import Settings
 
-__all__ = ["Answer", "ModelClient", "client_of", "data_url"]
+__all__ = ["Answer", "ModelClient", "client_of"]
 
 _TIMEOUT = httpx.Timeout(60.0, connect=3.0)
 
@@ -300,7 +299,6 @@ def _error(response: httpx.Response, body: Mapping[str, Any]) -> ModelError:
 
 
 _NO_MODEL = "does not exist"
-_SMALL = 256 * 256
 _NOT_READY = frozenset({408, 425, 502, 503, 504})
 
 
@@ -355,15 +353,6 @@ def _storable(text: str) -> str:
 
 def _unit(value: float) -> float:
     return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0
-
-
-def data_url(image: Image.Image) -> str:
-    """The image as it goes over the wire: a PNG data URL."""
-    buffer = io.BytesIO()
-    # Lossless, since marks must arrive as drawn. Compressing a small picture takes longer than sending it.
-    small = image.width * image.height <= _SMALL
-    image.save(buffer, format="PNG", compress_level=0 if small else 1)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _short(value: object) -> str:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backend.cache import BoundedCache
+from backend.data_urls import data_url
 from backend.errors import ModelError
-from backend.model_client import ModelClient, data_url
+from backend.model_client import ModelClient
 from regiontext.coco import coco_to_mask
 
 __all__ = ["NoSegmenter", "Segmenter"]

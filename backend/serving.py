@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from regiontext.errors import MarkError
 from regiontext.labelstudio.config import LabelingConfig
 from regiontext.marks.view import View
 
-__all__ = ["Served", "choose", "pick", "refresh", "served", "unknown_yet"]
+__all__ = ["Served", "Serving", "choose", "pick", "refresh", "served", "unknown_yet"]
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,41 @@ class Served:
     def version(self, config: LabelingConfig) -> str:
         """The model version of its answers to the questions of a labeling config."""
         return model_version(self.base, self.adapter, self.view, config)
+
+
+class Serving:
+    """What `served` said a moment ago, so that not every question of a busy minute asks the store.
+
+    A promotion by another process is noticed within `fresh_s` seconds. Safe to share between threads.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        fresh_s: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings, self._store = settings, store
+        self._fresh_s, self._clock = fresh_s, clock
+        self._last: tuple[float, Served] | None = None
+
+    def at_hand(self) -> Served | None:
+        """The model, if the store said so just now; asks nobody."""
+        last = self._last
+        return last[1] if last is not None and self._clock() < last[0] + self._fresh_s else None
+
+    def look(self) -> Served | None:
+        """The model, from the store; see `served`."""
+        began = self._clock()
+        found = served(self._settings, self._store)
+        self._last = (began, found) if found is not None else None
+        return found
+
+    def forget(self) -> None:
+        """Ask the store the next time."""
+        self._last = None
 
 
 def served(settings: Settings, store: Store) -> Served | None:

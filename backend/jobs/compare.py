@@ -12,13 +12,14 @@ from typing import Any
 
 from PIL import Image
 
+from backend.data_urls import data_url
 from backend.errors import ModelError, ModelUnavailable
 from backend.images import Images
 from backend.jobs.gate import Judged, score
 from backend.jobs.pictures import pictures
 from backend.jobs.showing import show
 from backend.jobs.studio import Studio
-from backend.model_client import ModelClient, data_url
+from backend.model_client import ModelClient
 from regiontext.errors import RegiontextError
 from regiontext.labelstudio.config import LabelingConfig
 from regiontext.marks.view import View

@@ -575,6 +575,8 @@ def test_the_champions_adapter_is_asked_and_loaded_again_when_the_server_forgot_
     assert stage.predict(drawn) and {r["model"] for r in stage.model.asked} == {"stub-model"}
     with stage.store.begin() as session:
         stored.promote(session, name)
+    # Noticed within two seconds.
+    stage.backend.assistant.serving.forget()
     stage.model.asked.clear()
     back = stage.predict(calling(drawn, rectangle("one")))
     assert {r["model"] for r in stage.model.asked} == {name}

@@ -15,7 +15,7 @@ from backend.gestures import pointed_at
 from backend.known import marked
 from backend.logs import JsonFormatter, request_context, request_id
 from backend.relate import merged_lines
-from backend.serving import choose
+from backend.serving import Served, Serving, choose, unknown_yet
 from backend.settings import Settings
 from backend.store import ModelVersionRow
 from backend.versions import model_version
@@ -246,3 +246,28 @@ def test_a_view_that_cannot_be_drawn_is_refused_at_the_start(
         Settings(_env_file=None)
     monkeypatch.setenv("REGIONTEXT_VIEW", "")
     assert Settings(_env_file=None).view is None
+
+
+def test_the_model_is_looked_up_again_after_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, looks = [100.0], []
+    model = unknown_yet(Settings(data_dir=tmp_path, _env_file=None))
+    found: list[Served | None] = [None, model, model]
+
+    def look(*_: object) -> Served | None:
+        looks.append(now[0])
+        return found[min(len(looks), 3) - 1]
+
+    monkeypatch.setattr("backend.serving.served", look)
+    serving = Serving(Settings(_env_file=None), None, clock=lambda: now[0])  # type: ignore[arg-type]
+    assert serving.at_hand() is None and serving.look() is None
+    assert serving.at_hand() is None  # That none is known is not remembered.
+    assert serving.look() is model and serving.at_hand() is model
+    now[0] += 1.9
+    assert serving.at_hand() is model
+    now[0] += 0.2
+    assert serving.at_hand() is None
+    serving.look()
+    serving.forget()
+    assert serving.at_hand() is None

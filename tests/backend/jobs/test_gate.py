@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from backend.jobs.gate import Judged, decide, score
+from backend.jobs.gate import RISK_SLICES, Decision, Judged, decide, score
 
 
 def judged(
@@ -16,9 +16,10 @@ def judged(
     label: str = "Car",
     image: str | None = None,
     guard: bool = False,
+    slices: tuple[str, ...] = (),
 ) -> list[Judged]:
     return [
-        Judged(champion, challenger, field, (label,), image or f"{field}{label}{i}", guard)
+        Judged(champion, challenger, field, (label,), image or f"{field}{label}{i}", guard, slices)
         for i in range(n)
     ]
 
@@ -84,6 +85,42 @@ def test_many_questions_about_few_images_are_few_facts() -> None:
     decision = decide([*one, *spread])
     assert decision.unit == "image"
     assert not decision.promote
+
+
+def test_a_worse_slice_of_any_name_vetoes() -> None:
+    items = [*judged(0, 1, 60), *judged(1, 0, 12, label="Tree", slices=("size small",))]
+    decision = decide(items)
+    assert "size small" in decision.reason
+    assert {part.name for part in decision.slices if part.worse} == {"label 'Tree'", "size small"}
+
+
+def test_many_slices_make_each_harder_to_blame() -> None:
+    """20 questions of one label, 7 lost and 1 won, are blamed among a few slices; among thirty it may be luck."""
+    tree = [*judged(1, 0, 7, label="Tree"), *judged(0, 1, 1, label="Tree", image="won")]
+    tree += [item for n in range(12) for item in judged(1, 1, 1, label="Tree", image=f"same{n}")]
+    few = decide([*judged(0, 1, 60), *tree])
+    many = [judged(0, 1, 6, label=f"label {n}") for n in range(30)]
+    plenty = decide([*(item for part in many for item in part), *tree])
+    assert {part.level for part in plenty.slices} == {1 - 2 * RISK_SLICES / len(plenty.slices)}
+
+    def blamed(decision: Decision) -> bool:
+        return next(part.worse for part in decision.slices if part.name == "label 'Tree'")
+
+    assert blamed(few)
+    assert not blamed(plenty)
+
+
+def test_four_wins_of_thirty_are_luck_where_a_bootstrap_alone_says_better() -> None:
+    decision = decide([*judged(0, 1, 4), *judged(1, 1, 16, label="Tree")])
+    assert decision.overall.better
+    assert not decision.promote
+    assert "luck" in decision.reason
+
+
+def test_what_is_insane_is_not_promoted_however_good() -> None:
+    decision = decide(judged(0, 1, 60), insane=["4 of 60 answers are empty"])
+    assert not decision.promote
+    assert decision.reason.endswith("4 of 60 answers are empty")
 
 
 def test_the_same_scores_give_the_same_decision() -> None:

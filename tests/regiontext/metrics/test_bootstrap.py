@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regiontext.metrics.bootstrap import paired_bootstrap
+from regiontext.metrics.bootstrap import paired_bootstrap, paired_bootstrap_slices, sign_flip_p
 
 scores = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30)
 
@@ -83,3 +83,53 @@ def test_what_cannot_be_compared_is_refused(left: list[float], right: list[float
         paired_bootstrap(left, right)
     with pytest.raises(ValueError, match="groups"):
         paired_bootstrap([1], [1], groups=[1, 2])
+
+
+def test_all_slices_come_from_one_set_of_resamples() -> None:
+    rng = np.random.default_rng(3)
+    left, right = rng.random(60), rng.random(60)
+    groups = [n // 3 for n in range(60)]
+    members = np.ones((60, 2), dtype=np.bool_)
+    members[30:, 1] = False
+    whole, half = paired_bootstrap_slices(
+        list(left), list(right), members, levels=[0.95, 0.95], groups=groups
+    )
+    alone = paired_bootstrap(list(left), list(right), groups=groups)
+    assert (whole.mean, whole.n) == (pytest.approx(alone.mean), 60)
+    assert whole.low == pytest.approx(alone.low, abs=0.01)
+    assert whole.high == pytest.approx(alone.high, abs=0.01)
+    part = paired_bootstrap(list(left[:30]), list(right[:30]), groups=groups[:30])
+    assert (half.mean, half.n) == (pytest.approx(part.mean), 30)
+    assert half.low == pytest.approx(part.low, abs=0.03)
+
+
+def test_a_wider_level_gives_a_wider_interval_from_the_same_resamples() -> None:
+    rng = np.random.default_rng(3)
+    members = np.ones((50, 2), dtype=np.bool_)
+    narrow, wide = paired_bootstrap_slices(
+        list(rng.random(50)), list(rng.random(50)), members, levels=[0.9, 0.99]
+    )
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_what_cancels_is_no_difference() -> None:
+    left, right = [0.1, 0.3, 0.7] * 4, [0.3, 0.1, 0.7] * 4
+    only = paired_bootstrap_slices(left, right, np.ones((12, 1), dtype=np.bool_), levels=[0.02])[0]
+    assert not only.better
+    assert not only.worse
+
+
+def test_slices_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="one column per level"):
+        paired_bootstrap_slices([0.0], [1.0], np.ones((2, 1), dtype=np.bool_), levels=[0.95])
+    with pytest.raises(ValueError, match="no question"):
+        paired_bootstrap_slices([0.0], [1.0], np.zeros((1, 1), dtype=np.bool_), levels=[0.95])
+
+
+def test_signs_tell_luck_from_gain() -> None:
+    assert sign_flip_p([0.5] * 9, [0.5] * 9) == 1.0
+    assert sign_flip_p([0] * 4, [1] * 4) == pytest.approx(1 / 16, abs=0.01)
+    assert sign_flip_p([0] * 30, [1] * 30) < 0.001
+    assert sign_flip_p([1] * 4, [0] * 4) == 1.0
+    # All four gains on one image are one fact.
+    assert sign_flip_p([0] * 4, [1] * 4, groups=["a"] * 4) == pytest.approx(0.5, abs=0.02)

@@ -72,9 +72,9 @@ def training_view(rng: np.random.Generator, view: View, *, vary: bool = True) ->
     shown = replace(view, kind=kind)
     if vary and view.scope == "crop":
         fate = rng.random()
-        if fate < 0.4:
+        if fate < 0.55:
             return replace(shown, scope="whole")
-        if fate < 0.5:
+        if fate < 0.7:
             return replace(shown, context=float(rng.uniform(view.context, 2.5)))
     return shown
 

@@ -97,7 +97,7 @@ def pair_turns(
         told = [predicate for predicate in holds if predicate not in pairs.SAME]
         asked.append(pairs.relation_sentence(rng, first, second, told, plain=plain))
     turns = [_turn(rng, each, shown) for each in asked]
-    for place in (0, 1) if training else ():
+    for place in (0, 1, 0, 1) if training else ():
         words, attributes = objects[targets[place]].words, vocabulary.ATTRIBUTES[1:]
         attribute = attributes[int(rng.integers(len(attributes)))]
         alone = replace(

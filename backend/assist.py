@@ -19,7 +19,7 @@ from sqlalchemy import delete
 
 from backend.assist_stream import Asked, events, read_asked
 from backend.assistant import Assistant
-from backend.errors import BackendError
+from backend.errors import BackendError, ModelUnavailable, UnknownModel
 from backend.protocol import Backend
 from backend.security import may_assist
 from backend.store import Store, SuggestionRow
@@ -73,10 +73,13 @@ async def _lines(assistant: Assistant, asked: Asked) -> AsyncIterator[bytes]:
                 yield _line(event)
     except (BackendError, RegiontextError) as error:
         _log.warning("nothing for the page: %s", error, extra={"task": asked.task})
-        yield _line({"event": "away", "reason": " ".join(str(error).split())})
+        # Asking later helps only if it is the model that is not there.
+        away = isinstance(error, (ModelUnavailable, UnknownModel))
+        why = " ".join(str(error).split())
+        yield _line({"event": "away" if away else "refused", "reason": why})
     except Exception as error:
         _log.exception("answering the page failed", extra={"task": asked.task})
-        yield _line({"event": "away", "reason": f"internal error ({type(error).__name__})"})
+        yield _line({"event": "refused", "reason": f"internal error ({type(error).__name__})"})
 
 
 def _forget(store: Store, task: int, ids: list[str]) -> int:

@@ -84,7 +84,8 @@ class Credentials:
     """Everything in the file.
 
     `webhook_secret` comes with annotation events, `backend_password` (of BACKEND_USER) with what
-    Label Studio asks the backend, `assist_secret` with what the assistant in its page asks. `account` is None when no Label Studio was ever started here.
+    Label Studio asks the backend, `assist_secret` with what the assistant in its page asks. `account` is
+    None when no Label Studio was ever started here.
     """
 
     webhook_secret: str = field(repr=False)

@@ -6,6 +6,8 @@ Studio's packages (`core`) are on the path. Knows nothing of regiontext.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 # Its Sentry set-up asks the settings for the next three while they are still being loaded.
 from core.settings.base import *  # type: ignore[import-not-found]  # noqa: F403
 
@@ -19,13 +21,12 @@ from core.settings.label_studio import DATABASES, MIDDLEWARE  # noqa: E402
 SENTRY_DSN = None
 FRONTEND_SENTRY_DSN = None
 
-MIDDLEWARE = [
-    "backend.up.offline.no_outside_calls",
-    *MIDDLEWARE,
+MIDDLEWARE = ["backend.up.offline.no_outside_calls", *MIDDLEWARE]
+
+if find_spec("plugin") is not None:
     # Last, so that the page is complete and its policy not yet written.
-    "plugin.middleware.script_in_page",
-]
-ROOT_URLCONF = "plugin.urls"
+    MIDDLEWARE = [*MIDDLEWARE, "plugin.middleware.script_in_page"]
+    ROOT_URLCONF = "plugin.urls"
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Annotators submit while jobs read: with write-ahead logging neither waits for the other.

@@ -30,6 +30,7 @@ WITHOUT_ALL = {
     "backend/store/migrations/env.py",
     "backend/store/migrations/versions/0001_first_schema.py",
     "backend/store/migrations/versions/0002_projects.py",
+    "backend/store/migrations/versions/0003_image_clusters.py",
 }
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "AnnotationRow",
     "Base",
     "EventRow",
+    "ImageClusterRow",
     "ImageRow",
     "ModelVersionRow",
     "OutcomeRow",
@@ -93,6 +94,21 @@ class ImageRow(Base):
     height: Mapped[int]
     arm: Mapped[str] = mapped_column(String(16))
     first_seen: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class ImageClusterRow(Base):
+    """Where an image belongs among its near duplicates (see `regiontext.records.splits`); never changed once written.
+
+    number: in the order of placing. perceptual: its perceptual hash. cluster: the image that its cluster began with.
+    """
+
+    __tablename__ = "image_clusters"
+
+    hash: Mapped[str] = mapped_column(ForeignKey("images.hash"), primary_key=True)
+    number: Mapped[int] = mapped_column(index=True)
+    perceptual: Mapped[str] = mapped_column(String(64))
+    cluster: Mapped[str] = mapped_column(String(64), index=True)
+    beside: Mapped[list[Any]]
 
 
 class SuggestionRow(Base):

@@ -134,6 +134,8 @@ class Assistant:
     metrics: Metrics = field(default_factory=Metrics, repr=False)
     loading: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     segmenter: Segmenter = field(default_factory=Segmenter, repr=False)
+    # The server of its own that makes masks; None: the model's.
+    masks: ModelClient | None = field(default=None, repr=False)
     clicks: ClickBook = field(default_factory=ClickBook, repr=False)
     # An annotator draws many regions on one image, and decoding a large one takes a good part of a second.
     decoded: BoundedCache[Image.Image] = field(

@@ -22,9 +22,10 @@ from backend.known import Known, bundle, is_marked
 from backend.label_studio import image_url
 from backend.ledger import GRACE_S
 from backend.masking import fields_for, is_untouched, known_mask, mask_control, mask_shape
+from backend.segment import NoSegmenter
 from regiontext.errors import RegionError, RegiontextError
 from regiontext.labelstudio.config import LabelingConfig
-from regiontext.labelstudio.decode import decode_region
+from regiontext.labelstudio.decode import SHAPE_TYPES, decode_region
 from regiontext.labelstudio.results import Result
 from regiontext.region import Region
 
@@ -183,6 +184,8 @@ async def grow(
                 shape = await _asked(mask, points[-1][0])
         except (BackendError, RegiontextError, TimeoutError) as error:
             why = " ".join(str(error).split()) or "the segmenter is too slow"
+            if not there and isinstance(error, NoSegmenter) and not _expects_masks(points[-1][0]):
+                return
             _log.warning("no mask: %s", why, extra={"task": task, "project": project})
             if not there:
                 for click in clicks:
@@ -196,6 +199,12 @@ async def grow(
         if target is not None:
             grown.targets.update({click.id: target for click in clicks})
 
+    def _expects_masks(point: Mapping[str, Any]) -> bool:
+        # A polygon is there to be drawn by hand as well; only a segmenter that was named should have made one.
+        control = mask_control(config, point)
+        outlined = control is not None and SHAPE_TYPES[control.type] == "polygon"
+        return assistant.masks is not None or not outlined
+
     async def _asked(mask: ClickMask, point: Mapping[str, Any]) -> Result:
         control = mask_control(config, point)
         if control is None:
@@ -205,7 +214,7 @@ async def grow(
             picture = await _picture(mask.item_index)
             with assistant.metrics.stage("segment"):
                 found = await assistant.segmenter.mask(
-                    assistant.model,
+                    assistant.masks or assistant.model,
                     picture.image,
                     picture.hash,
                     [(click.x, click.y) for click in mask.clicks],

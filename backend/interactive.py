@@ -332,6 +332,9 @@ def _written(turn: _Turn, target: Target, answers: Answers) -> list[Result]:
     valid, dropped = check_results(mine, turn.config)
     for line in dropped:
         _log.warning("left out: %s", line, extra={"task": turn.task})
+    if dropped and not any(is_shape(item) for item in valid):
+        # The config has changed since the page was opened.
+        before[str(target.shape.get("from_name"))] = marked(target.shape, dropped[0])
     kept = {str(item.get("from_name")) for item in valid}
     return [
         item if str(item.get("from_name")) in kept else before.get(str(item.get("from_name")), item)

@@ -22,7 +22,7 @@ from backend.data_urls import data_url
 from backend.errors import ModelError, ModelUnavailable, UnknownModel
 from backend.settings import Settings
 
-__all__ = ["Answer", "ModelClient", "client_of"]
+__all__ = ["Answer", "ModelClient", "client_of", "segmenter_of"]
 
 _TIMEOUT = httpx.Timeout(60.0, connect=3.0)
 
@@ -52,6 +52,18 @@ def client_of(
         key.get_secret_value() if key else None,
         admin_key=admin.get_secret_value() if admin else None,
         transport=transport,
+    )
+
+
+def segmenter_of(
+    settings: Settings, *, transport: httpx.AsyncBaseTransport | None = None
+) -> ModelClient | None:
+    """The client of the server that makes masks; None if that is the model's own. transport: as in `client_of`."""
+    if settings.segmenter_url is None:
+        return None
+    key = settings.segmenter_api_key
+    return ModelClient(
+        settings.segmenter_url, key.get_secret_value() if key else None, transport=transport
     )
 
 

@@ -1,4 +1,4 @@
-"""Asks the model server for the mask of what was clicked on.
+"""Asks the model server, or a server of its own, for the mask of what was clicked on.
 
 A server without a segmenter (vLLM, a cloud model, ours without one) says so once and is left alone for a minute. Large
 images travel smaller: no SAM sees more than 1024 pixels a side. Knows nothing of regions or Label Studio.
@@ -27,12 +27,13 @@ __all__ = ["NoSegmenter", "Segmenter"]
 # What a server answers that has no such route, or no segmenter.
 _ABSENT = frozenset({404, 405, 501})
 _ABSENT_S = 60.0
+_NONE = "the server has no segmenter"
 _LONGEST = 1024
 _CACHE_BYTES = 64 * 2**20
 
 
 class NoSegmenter(ModelError):
-    """The model server has no segmenter."""
+    """The server has no segmenter."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Segmenter:
             TimeoutError: it is too slow.
         """
         if self._clock() < self._absent_until:
-            raise NoSegmenter("the model server has no segmenter")
+            raise NoSegmenter(_NONE)
         async with asyncio.timeout(timeout):
             shown = await asyncio.to_thread(self._show, image, digest)
             width, height = shown.size
@@ -87,7 +88,7 @@ class Segmenter:
             )
         if status in _ABSENT:
             self._absent_until = self._clock() + _ABSENT_S
-            raise NoSegmenter("the model server has no segmenter")
+            raise NoSegmenter(_NONE)
         places = [(int(x * width), int(y * height)) for x, y in points]
         found = await asyncio.to_thread(_best, body, shown.size, places, labels)
         return await asyncio.to_thread(_grown, found, image.size)

@@ -50,6 +50,11 @@ class Settings(BaseSettings):
         default=None,
         description="Asked for by a model server whose adapters not everybody may load.",
     )
+    segmenter_url: str | None = Field(
+        default=None,
+        description="The server that makes masks of clicks, if it is not the model's: its address with /v1.",
+    )
+    segmenter_api_key: SecretStr | None = None
     model: str | None = Field(
         default=None, description="The model to ask; empty: the first one the server announces."
     )
@@ -136,7 +141,7 @@ class Settings(BaseSettings):
             return tuple(host for host in (str(v).strip().lower() for v in value) if host)
         return value
 
-    @field_validator("label_studio_url", "model_url", "public_url")
+    @field_validator("label_studio_url", "model_url", "segmenter_url", "public_url")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
@@ -158,7 +163,9 @@ class Settings(BaseSettings):
         except (MarkError, TypeError) as error:
             raise ValueError(f"the view cannot be drawn: {error}") from error
 
-    @field_validator("label_studio_api_key", "model_api_key", "model_admin_key")
+    @field_validator(
+        "label_studio_api_key", "model_api_key", "model_admin_key", "segmenter_api_key"
+    )
     @classmethod
     def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
         """Without the white space around it; a key that no header takes would be quoted in the error of sending it."""

@@ -55,6 +55,8 @@ def chain(
         Hop("model", lambda: ours.model(settings, model_transport)),
         Hop("backend", lambda: ours.backend(settings)),
     )
+    if settings.segmenter_url is not None:
+        general += (Hop("segmenter", lambda: ours.segmenter(settings, model_transport)),)
     if project is None:
         return general
 

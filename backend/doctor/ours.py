@@ -17,12 +17,13 @@ from PIL import Image
 from sqlalchemy import func, select
 
 from backend.doctor.hop import Said
-from backend.errors import BackendError, ModelError, UnknownModel
+from backend.errors import BackendError, ModelError, ModelUnavailable, UnknownModel
 from backend.images import Images
 from backend.label_studio import image_url
 from backend.label_studio_call import call
-from backend.model_client import ModelClient, client_of
+from backend.model_client import ModelClient, client_of, segmenter_of
 from backend.origin import check_origin, created_of
+from backend.segment import NoSegmenter, Segmenter
 from backend.serving import Served, pick
 from backend.settings import Settings
 from backend.store import EventRow, Store
@@ -44,6 +45,7 @@ __all__ = [
     "model",
     "origin",
     "sample",
+    "segmenter",
 ]
 
 _ORIENTATION = 0x0112
@@ -137,6 +139,33 @@ def model(settings: Settings, transport: Any = None) -> Said:
             f"{settings.model_url} serves {', '.join(names)}, not {settings.model}: correct REGIONTEXT_MODEL"
         )
     return Said(f"{settings.model_url} serves {', '.join(names)}")
+
+
+def segmenter(settings: Settings, transport: Any = None) -> Said:
+    """The server that was named for masks makes them (of nothing, here: that it finds none is an answer)."""
+
+    async def ask() -> None:
+        grey = Image.new("RGB", (64, 64), "grey")
+        client = segmenter_of(settings, transport=transport)
+        if client is not None:
+            async with client:
+                await Segmenter().mask(client, grey, "", [(0.5, 0.5)], [True], timeout=20)
+
+    try:
+        asyncio.run(ask())
+    except TimeoutError:
+        raise ModelUnavailable(f"{settings.segmenter_url} makes no mask in 20 s") from None
+    except NoSegmenter:
+        raise NoSegmenter(
+            f"{settings.segmenter_url} has no segmenter: start it with --segmenter, or correct "
+            "REGIONTEXT_SEGMENTER_URL"
+        ) from None
+    except ModelUnavailable:
+        raise
+    except ModelError as error:
+        if "finds nothing" not in str(error):
+            raise
+    return Said(f"{settings.segmenter_url} makes masks")
 
 
 def caption(

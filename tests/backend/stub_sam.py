@@ -25,6 +25,7 @@ class StubSam(StubModel):
     status: int = 200
     sam_delay: float = 0.0
     empty: bool = False
+    size: tuple[int, int] = (W, H)
     clicked: list[dict[str, Any]] = field(default_factory=list)
 
     def app(self) -> FastAPI:
@@ -38,14 +39,14 @@ class StubSam(StubModel):
             if self.status != 200:
                 fault = {"message": "it went wrong", "type": "server_error", "code": None}
                 return JSONResponse({"error": fault}, self.status)
-            mask = np.zeros((H, W), dtype=bool)
+            mask = np.zeros(self.size[::-1], dtype=bool)
             for want in (1, 0):
                 for (x, y), label in zip(body["points"], body["labels"], strict=True):
                     if label == want and not self.empty:
                         side = 60 if want else 20
                         rows = slice(max(0, int(y) - side), int(y) + side)
                         mask[rows, max(0, int(x) - side) : int(x) + side] = bool(want)
-            decoy = np.zeros((H, W), dtype=bool)
+            decoy = np.zeros(self.size[::-1], dtype=bool)
             decoy[0, 0] = not self.empty
             return JSONResponse(
                 {

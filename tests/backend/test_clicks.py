@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -336,6 +337,60 @@ def test_after_a_minute_the_server_is_asked_again_and_nonsense_is_refused() -> N
                 await segmenter.mask(model, small, "b", [(0.5, 0.5)], [True], timeout=5)
 
     asyncio.run(all_of_it())
+
+
+POLYGONS = """<View><Image name="img" value="$image"/>
+<KeyPointLabels name="kp" toName="img" smart="true"><Label value="Point"/></KeyPointLabels>
+<PolygonLabels name="poly" toName="img"><Label value="Point"/></PolygonLabels>
+<TextArea name="caption" toName="img" perRegion="true"/></View>"""
+
+
+def test_a_config_that_asks_for_no_masks_hears_nothing_of_a_missing_segmenter(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    """Polygons are drawn by hand: there the point is a point, without a word."""
+    stage = set_stage(stub=StubSam(status=404))
+    open_click["label_config"] = POLYGONS
+    back = stage.predict(open_click)
+    assert captions(back) == {"l2PlCsyeFk": ("a red car",)} and notes(back) == {}
+
+
+def test_a_segmenter_that_was_named_and_is_none_is_told_in_any_config(
+    set_stage: SetStage, open_click: dict[str, Any]
+) -> None:
+    stage = set_stage(stub=StubSam(status=404), segmenter_url="http://sam:9300/v1/")
+    open_click["label_config"] = POLYGONS
+    stays_a_point(stage.predict(open_click), "no segmenter")
+
+
+def test_masks_from_a_server_of_their_own(
+    set_stage: SetStage, open_click: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM says the words, another server makes the masks; neither gets the other's key."""
+    sent: set[tuple[str, str, str | None]] = set()
+
+    class Wires(httpx.AsyncBaseTransport):
+        def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+            self._inner = inner
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            path = request.url.path
+            sent.add((request.url.host, path, request.headers.get("Authorization")))
+            return await self._inner.handle_async_request(request)
+
+    inner = StubSam.transport
+    monkeypatch.setattr(StubSam, "transport", lambda self: Wires(inner(self)))
+    stage = set_stage(
+        stub=StubSam(),
+        model_api_key="words",
+        segmenter_url="http://sam:9300/v1/",
+        segmenter_api_key="shapes",
+    )
+    assert set(masks(stage.predict(open_click))) == {M}
+    assert ("sam", "/v1/segment", "Bearer shapes") in sent
+    assert ("model", "/v1/chat/completions", "Bearer words") in sent
+    assert not any(path.endswith("/segment") for host, path, _ in sent if host != "sam")
+    assert {path for host, path, _ in sent if host == "sam"} == {"/v1/segment"}
 
 
 # --- where it is drawn --------------------------------------------------------------------------

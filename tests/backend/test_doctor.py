@@ -13,12 +13,13 @@ import httpx
 import pytest
 
 from backend.connect import connect
-from backend.doctor import Finding, Hop, Said, chain, examine
+from backend.doctor import Finding, Hop, Said, chain, examine, ours
 from backend.doctor import studio as checks
 from backend.errors import LabelStudioError
 from backend.settings import Settings
 from backend.store import Store, open_store
 from backend.store import queries as stored
+from tests.backend.stub_sam import StubSam
 from tests.backend.stubs import StubHost, StubModel, photo
 from tests.backend.up_fakes import FakeLabelStudio
 
@@ -293,3 +294,27 @@ def test_a_picture_that_its_exif_data_turns_is_said(
 
 def test_without_a_project_only_the_general_hops(studio: FakeLabelStudio, store: Store) -> None:
     assert set(findings(studio, store, None)) == {"database", "Label Studio", "key", "model"}
+
+
+@pytest.mark.parametrize(
+    ("stub", "words"),
+    [
+        (StubSam(), None),
+        (StubSam(empty=True), None),
+        (StubSam(status=404), "REGIONTEXT_SEGMENTER_URL"),
+        (StubSam(status=500), "HTTP 500"),
+        (StubSam(down=True), "does not answer"),
+    ],
+)
+def test_a_segmenter_that_was_named_is_asked(stub: StubSam, words: str | None) -> None:
+    settings = Settings(segmenter_url="http://sam/v1", _env_file=None)
+    hop = Hop("segmenter", lambda: ours.segmenter(settings, _small(stub)))
+    (found,) = examine([hop])
+    assert found.state == ("works" if words is None else "wrong"), found
+    assert (words or "makes masks") in found.words
+
+
+def _small(stub: StubSam) -> httpx.AsyncBaseTransport:
+    """Masks of the size of the doctor's picture."""
+    stub.size = (64, 64)
+    return stub.transport()

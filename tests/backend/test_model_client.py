@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from backend.data_urls import data_url
 from backend.errors import ModelError, ModelUnavailable, UnknownModel
-from backend.model_client import Answer, ModelClient, data_url
+from backend.model_client import Answer, ModelClient
 from tests.backend.stubs import StubModel, pictures
 
 PICTURE = Image.new("RGB", (8, 6), "red")

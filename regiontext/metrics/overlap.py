@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rapidfuzz.distance import LCSseq
 
@@ -16,7 +16,8 @@ from regiontext.metrics.meaning import meaning_of
 from regiontext.metrics.text import word_iou, words
 
 if TYPE_CHECKING:
-    from sacrebleu.metrics import BLEU, CHRF
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
 __all__ = [
     "bleu",
@@ -31,14 +32,14 @@ __all__ = [
 
 @cache
 def _bleu(sentence: bool) -> BLEU:
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     return BLEU(lowercase=True, effective_order=sentence)
 
 
 @cache
 def _chrf() -> CHRF:
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
     return CHRF(lowercase=True)
 
@@ -63,7 +64,7 @@ def corpus_chrf(predictions: Sequence[str], references: Sequence[Sequence[str]])
     return float(_chrf().corpus_score(list(predictions), _streams(references)).score) / 100
 
 
-def _streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
+def _streams(references: Sequence[Sequence[str]]) -> Any:
     """sacrebleu's order: the first reference of every text, the second of every text, …"""
     most = max(len(texts) for texts in references)
     return [[texts[i] if i < len(texts) else None for texts in references] for i in range(most)]

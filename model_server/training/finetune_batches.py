@@ -7,11 +7,9 @@ computed once per image instead of once per visit. Knows nothing of optimisers o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
@@ -21,36 +19,10 @@ from model_server.families.features import encoder_outputs, image_features, proj
 from model_server.scoring import can_branch
 from model_server.training.finetune_data import Item, open_images
 
-__all__ = ["Batches", "Planner", "answer_loss"]
+__all__ = ["Batches", "answer_logprobs", "answer_loss", "answer_sums"]
 
 _IGNORED = -100
 _CHUNK = 32
-
-
-@dataclass(frozen=True)
-class Planner:
-    """Which items each step sees: a fixed number of each group, all of a group before any again.
-
-    A pure function of the seed, so that a resumed run sees what it would have seen.
-
-    Attributes:
-        groups: item indices by group.
-        each: how many of each group make a batch.
-    """
-
-    groups: tuple[tuple[int, ...], ...]
-    each: tuple[int, ...]
-    seed: int
-
-    def batch(self, step: int) -> list[int]:
-        """Indices of the items of one step, group by group."""
-        chosen: list[int] = []
-        for stream, (group, count) in enumerate(zip(self.groups, self.each, strict=True)):
-            for place in range(step * count, (step + 1) * count):
-                epoch, offset = divmod(place, len(group))
-                order = np.random.default_rng([self.seed, stream, epoch]).permutation(len(group))
-                chosen.append(group[order[offset]])
-        return chosen
 
 
 class Batches:
@@ -64,32 +36,54 @@ class Batches:
         self,
         model: PreTrainedModel,
         processor: ProcessorMixin,
-        items: Sequence[Item],
+        items: Sequence[Item] = (),
         *,
         frozen_tower: bool,
-        progress: Callable[[int, int], None] | None = None,
+        emphasis: float = 1.0,
     ) -> None:
         self._model = model
         self._processor = processor
-        self._items = items
-        self._turns = [question_turn(len(item.images), item.prompt) for item in items]
-        self._texts = [prompt_text(processor, turns) for turns in self._turns]
-        ends = end_tokens(model, processor)
-        self._answers = [
-            answer_ids(processor, turns, item.answer, ends)
-            for turns, item in zip(self._turns, items, strict=True)
-        ]
-        self._pad = ends[0]
+        self._emphasis = emphasis
+        self._ends = end_tokens(model, processor)
+        self._pad = self._ends[0]
         self._projector = projector(model) if frozen_tower else None
+        self._items: list[Item] = []
+        self._texts: list[str] = []
+        self._answers: list[list[int]] = []
+        self._weights: list[list[float]] = []
         self._prompts: list[Tensor] = []
         self._seen: list[Tensor] = []
+        self.add(items)
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        return len(self._items)
+
+    def add(self, items: Sequence[Item]) -> None:
+        """Take further items; call it before the model learns, because it may look at images."""
+        first = len(self._items)
+        for item in items:
+            turns = question_turn(len(item.images), item.prompt)
+            answer = answer_ids(self._processor, turns, item.answer, self._ends)
+            self._items.append(item)
+            self._texts.append(prompt_text(self._processor, turns))
+            self._answers.append(answer)
+            self._weights.append(self._weighted(answer, item.suggested))
         if self._projector is not None:
-            self._look(progress)
+            self._look(first)
 
     @property
     def keeps_features(self) -> bool:
         """True if the vision tower ran once per image and is not needed any more."""
         return self._projector is not None
+
+    def weights(self, indices: Sequence[int]) -> Tensor:
+        """What each answer token counts, float[B, W], 0 where there is no answer."""
+        rows = [self._weights[index] for index in indices]
+        found = torch.zeros(len(rows), max(map(len, rows)))
+        for row, weights in enumerate(rows):
+            found[row, : len(weights)] = torch.tensor(weights)
+        return found.to(self._model.device)
 
     def batch(self, indices: Sequence[int]) -> tuple[dict[str, Any], Tensor]:
         """Model inputs of these items and labels int64[B, W], -100 where there is no answer.
@@ -123,18 +117,36 @@ class Batches:
         return inputs, labels.to(device)
 
     @torch.no_grad()
-    def answered_right(self, count: int) -> list[bool]:
-        """Whether the model, as it is, already says the answer of each of the first `count` items.
+    def answered_right(self) -> list[bool]:
+        """Whether the model, as it is, already says the answer of each item.
 
         Teacher-forced: every token of the answer is the likeliest, which is what greedy decoding
         says.
         """
         right: list[bool] = []
-        for start in range(0, count, _CHUNK):
-            inputs, labels = self.batch(range(start, min(start + _CHUNK, count)))
+        for start in range(0, len(self), _CHUNK):
+            inputs, labels = self.batch(range(start, min(start + _CHUNK, len(self))))
             said = self._model(**inputs, use_cache=False).logits[:, :-1].argmax(dim=-1)
             right += ((said == labels) | (labels == _IGNORED)).all(dim=1).tolist()
         return right
+
+    def _weighted(self, answer: Sequence[int], suggested: str | None) -> list[float]:
+        """`emphasis` for the tokens of words that are not in the suggestion, 1 for all others."""
+        if suggested is None or self._emphasis == 1.0:
+            return [1.0] * len(answer)
+        known = set(suggested.lower().split())
+        tokenizer = self._processor.tokenizer
+        text = [tokenizer.decode(answer[:n], skip_special_tokens=True) for n in range(len(answer))]
+        text.append(tokenizer.decode(answer, skip_special_tokens=True))
+        found = []
+        for place in range(len(answer)):
+            start, end = len(text[place]), len(text[place + 1])
+            # The word that the token ends in: from the last space before it to the next one.
+            begin = text[-1].rfind(" ", 0, max(end - 1, 0)) + 1
+            word = text[-1][begin:].split(" ", 1)[0].lower()
+            new = end > start and word.strip() != "" and word not in known
+            found.append(self._emphasis if new else 1.0)
+        return found
 
     def _encoded(self, indices: Sequence[int]) -> dict[str, Any]:
         texts = [self._texts[index] for index in indices]
@@ -158,15 +170,15 @@ class Batches:
         return encoder_outputs(self._model, features)
 
     @torch.no_grad()
-    def _look(self, progress: Callable[[int, int], None] | None) -> None:
-        """Run the vision tower over all images, keeping what reaches the projector."""
+    def _look(self, first: int) -> None:
+        """Run the vision tower over new images, keeping what reaches the projector."""
         assert self._projector is not None
         caught: list[Tensor] = []
         hook = self._projector.register_forward_pre_hook(
             lambda _, args: caught.append(args[0].detach().half().cpu())
         )
         try:
-            for start in range(0, len(self._items), _CHUNK):
+            for start in range(first, len(self._items), _CHUNK):
                 indices = range(start, min(start + _CHUNK, len(self._items)))
                 inputs = self._encoded(indices)
                 image_features(self._model, inputs["pixel_values"])
@@ -174,8 +186,6 @@ class Batches:
                 self._seen += caught.pop().split(counts)
                 for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True):
                     self._prompts.append(ids[mask.bool()])
-                if progress:
-                    progress(indices.stop, len(self._items))
         finally:
             hook.remove()
 
@@ -187,5 +197,27 @@ def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
         logits: float[B, W + 1, V] over the last W + 1 positions.
         labels: int64[B, W], -100 where there is no answer.
     """
+    total, weight = answer_sums(logits, labels, (labels != _IGNORED).float())
+    return total / weight
+
+
+def answer_sums(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted sum of the cross-entropy over answer tokens, and the sum of the weights.
+
+    Args:
+        logits: float[B, W + 1, V] over the last W + 1 positions.
+        labels: int64[B, W], -100 where there is no answer.
+        weights: float[B, W], 0 where there is no answer.
+    """
     predicted = logits[:, :-1].float().flatten(0, 1)
-    return nn.functional.cross_entropy(predicted, labels.flatten(), ignore_index=_IGNORED)
+    losses = nn.functional.cross_entropy(
+        predicted, labels.flatten(), ignore_index=_IGNORED, reduction="none"
+    )
+    return (losses * weights.flatten()).sum(), weights.sum()
+
+
+def answer_logprobs(logits: Tensor, labels: Tensor) -> Tensor:
+    """Log-probability of each whole answer, float[B]; arguments as of `answer_loss`."""
+    every = torch.log_softmax(logits[:, :-1].float(), dim=-1)
+    said = every.gather(2, labels.clamp(min=0)[..., None])[..., 0]
+    return (said * (labels != _IGNORED)).sum(dim=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,10 +21,13 @@ from model_server.families.chat import question_turn
 from model_server.families.checkpoint import load_checkpoint
 from model_server.folder import find_model
 from model_server.jobs import Picture, Prompt, Sampling
-from model_server.training.finetune import Settings, _plan, _shares, finetune, main
-from model_server.training.finetune_batches import Batches, Planner, answer_loss
-from model_server.training.finetune_data import Item, read_items
+from model_server.training.finetune import main
+from model_server.training.finetune_batches import Batches, answer_loss
+from model_server.training.finetune_data import Item, read_items, replay_items
+from model_server.training.finetune_loop import finetune
 from model_server.training.finetune_lora import add_lora, target_layers
+from model_server.training.finetune_plan import Planner, plan_pairs, plan_steps
+from model_server.training.finetune_settings import Settings
 from tests.model_server.conftest import build_tiny, picture
 
 pytestmark = pytest.mark.model
@@ -50,7 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_learns_a_new_word_and_serves_it(tiny_folder: Path, data: Path, tmp_path: Path) -> None:
-    told: list[tuple[int, int, float]] = []
+    told: list[tuple[int, int, float, str, float | None]] = []
     out = tmp_path / "0001"
     run = finetune(
         find_model(tiny_folder), data, out, Settings(**{**vars(QUICK), "steps": 60}),
@@ -58,8 +62,10 @@ def test_learns_a_new_word_and_serves_it(tiny_folder: Path, data: Path, tmp_path
     )  # fmt: skip
     assert told[-1][:2] == (60, 60) and told[0][0] == 5
     assert told[-1][2] < 0.2 * run["loss"]["first"]
+    assert told[-1][3:] == ("corrections", 0.0) and told[0][4] > 0
     assert json.loads((out / "run.json").read_text()) == run
-    assert run["counts"] == {"new": 12, "replay": 0}
+    assert run["counts"] == {"new": 12, "wrong_before": 12, "replay": 0, "pairs": 0}
+    assert run["memory"]["needed"] < run["memory"]["free"]
     assert sorted(path.name for path in out.iterdir()) == [
         "adapter_config.json",
         "adapter_model.safetensors",
@@ -179,23 +185,84 @@ def test_every_item_is_seen_once_before_any_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("right", "groups", "each", "steps"),
+    ("right", "settings", "groups", "each", "steps"),
     [
-        ([True, False, False, True], [(1, 2), (0, 3), (4, 5)], [3, 1, 12], 20),
-        ([False] * 4, [(0, 1, 2, 3), (4, 5)], [4, 12], 20),
-        ([True] * 4, [(0, 1, 2, 3), (4, 5)], [4, 12], 20),
-        ([False] * 100 + [True] * 2, None, [3, 1, 12], 100),
+        ([1, 0, 0, 1], {}, [(1, 2), (0, 3)], (2, 2, 12), 20),
+        ([0] * 40, {}, [tuple(range(40))], (4, 12), 100),
+        ([1] * 4, {}, [(0, 1, 2, 3)], (4, 12), 20),
+        ([0] * 160 + [1], {}, [tuple(range(160)), (160,)], (2, 2, 12), 120),
+        ([0] * 900 + [1], {}, [tuple(range(900)), (900,)], (2, 2, 12), 150),
+        ([0] * 900 + [1], {"steps": 7}, [tuple(range(900)), (900,)], (2, 2, 12), 7),
+        ([0] * 5 + [1], {"focus": 0.75}, [(0, 1, 2, 3, 4), (5,)], (3, 1, 12), 20),
+        ([0] * 5 + [1], {"replay": 7}, [(0, 1, 2, 3, 4), (5,)], (1, 1, 14), 50),
     ],
 )
-def test_most_of_a_batch_is_what_the_model_gets_wrong(
-    right: list[bool], groups: list[tuple[int, ...]] | None, each: list[int], steps: int
+def test_three_old_ones_to_a_new_one(
+    right: list[int],
+    settings: dict[str, float],
+    groups: list[tuple[int, ...]],
+    each: tuple[int, ...],
+    steps: int,
 ) -> None:
-    settings = Settings(batch_size=16, max_steps=100)
-    new_each, replay_each = _shares(settings, has_world=True)
-    planner, planned = _plan(right, 2, new_each, replay_each, settings)
-    assert (list(planner.each), planned) == (each, steps)
-    if groups is not None:
-        assert list(planner.groups) == groups
+    chosen = Settings(**{"passes": 1.5, "max_steps": 150, "replay": 3.0, "focus": 0.5} | settings)
+    plan = plan_steps([bool(r) for r in right], chosen, has_world=True)
+    assert (plan.planner.each, plan.steps) == (each, steps)
+    *new, replayed = plan.planner.groups
+    assert new == groups
+    assert replayed == tuple(range(len(right), len(right) + min(2000, each[-1] * steps)))
+    assert plan.replay == len(replayed)
+
+
+@pytest.mark.parametrize(
+    ("right", "groups", "each"),
+    [
+        ([1, 0, 0, 1, 1], [(1, 2), (0, 3, 4)], (4, 12)),
+        ([0, 0], [(0, 1)], (16,)),
+        ([1, 1], [(0, 1)], (16,)),
+    ],
+)
+def test_without_a_world_the_old_are_what_it_gets_right(
+    right: list[int], groups: list[tuple[int, ...]], each: tuple[int, ...]
+) -> None:
+    settings = Settings(replay=3.0, batch_size=16)
+    plan = plan_steps([bool(r) for r in right], settings, has_world=False)
+    assert (list(plan.planner.groups), plan.planner.each, plan.replay) == (groups, each, 0)
+
+
+def test_pairs_are_visited_as_often_as_asked_beside_old_examples() -> None:
+    old = Planner(((0, 1), (2, 3, 4)), (4, 12), seed=0)
+    plan = plan_pairs(10, 6, old, Settings(dpo=2.0, batch_size=8))
+    drawn = [index for step in range(plan.steps) for index in plan.planner.batch(step)]
+    assert sorted(index for index in drawn if index >= 10) == sorted([10, 12, 14, 16, 18, 20] * 2)
+    assert {index for index in drawn if index < 10} == {2, 3, 4}
+
+
+def test_half_of_the_replay_are_captions() -> None:
+    from model_server.folder import BUNDLED
+
+    items = replay_items(find_model(BUNDLED), 12, 3)
+    captions = [item for item in items if "Describe the object" in item.prompt]
+    assert len(items) == 12 and len(captions) == 6
+    again = replay_items(find_model(BUNDLED), 12, 3)
+    assert [(i.prompt, i.answer) for i in items] == [(i.prompt, i.answer) for i in again]
+    assert replay_items(find_model(BUNDLED), 0, 3) == []
+
+
+def test_words_that_were_not_suggested_count_more(tiny_folder: Path) -> None:
+    model, processor = load_checkpoint(find_model(tiny_folder))
+    items = [
+        Item((picture(0),), PROMPT, "a small red star", "a small blue star"),
+        Item((picture(0),), PROMPT, "a small red star"),
+    ]
+    batches = Batches(model, processor, items, frozen_tower=False, emphasis=3.0)
+    _, labels = batches.batch([0, 1])
+    weights = batches.weights([0, 1])
+    tokenizer = processor.tokenizer
+    heavy = [i for i, w in zip(labels[0].tolist(), weights[0].tolist(), strict=True) if w == 3.0]
+    assert tokenizer.decode(heavy).strip() == "red"
+    assert set(weights[1].tolist()) == {1.0}
+    plain = Batches(model, processor, items, frozen_tower=False)
+    assert set(plain.weights([0]).flatten().tolist()) == {1.0}
 
 
 def test_same_seed_same_adapter_even_if_killed(
@@ -236,7 +303,7 @@ def test_a_half_written_checkpoint_is_not_resumed_from(
 ) -> None:
     base, out, partial = find_model(tiny_folder), tmp_path / "out", tmp_path / "out.partial"
 
-    def die(step: int, of: int, loss: float) -> None:
+    def die(step: int, *rest: object) -> None:
         if step == 15:
             raise KeyboardInterrupt
 
@@ -245,12 +312,20 @@ def test_a_half_written_checkpoint_is_not_resumed_from(
     half = partial / "writing-0000020"
     half.mkdir()
     (half / "adapter_config.json").write_text("{")
+    # One that looks whole and is not: its mark says so.
+    shutil.copytree(partial / "step-0000010", partial / "step-0000015")
+    (partial / "step-0000015" / "optimizer.pt").write_bytes(b"half")
     with pytest.raises(TrainingError, match=r"another lr \(0\.01, now 0\.5\)"):
         finetune(base, data, out, Settings(**{**vars(QUICK), "lr": 0.5}), resume=True)
     run = finetune(base, data, out, QUICK, save_every=10, resume=True)
     assert run["resumed_at"] == 10 and not partial.exists()
     with pytest.raises(TrainingError, match="exists already"):
         finetune(base, data, out, QUICK)
+    partial.mkdir()  # Killed between the result's rename and the removal of the work.
+    assert finetune(base, data, out, QUICK, resume=True) == run
+    assert not partial.exists()
+    with pytest.raises(TrainingError, match="exists already"):
+        finetune(base, data, out, Settings(**{**vars(QUICK), "lr": 0.5}), resume=True)
 
 
 def test_replays_the_world_the_model_names(data: Path, tmp_path: Path) -> None:
@@ -272,8 +347,9 @@ def test_replays_the_world_the_model_names(data: Path, tmp_path: Path) -> None:
         == 0
     )
     run = json.loads((tmp_path / "o" / "run.json").read_text())
-    assert run["counts"] == {"new": 12, "replay": 72}  # 3 steps of 8 new and 24 replayed
-    assert run["settings"]["rank"] == 2 and run["settings"]["lr"] == Settings().lr
+    each = Settings().batch_size * Settings().replay / (1 + Settings().replay)
+    assert run["counts"]["new"] == 12 and run["counts"]["replay"] == 3 * each
+    assert run["settings"]["rank"] == 2 and run["settings"]["lr"] == 0.4 / 32
 
 
 BAD = {

@@ -24,12 +24,14 @@ from backend.images import Images
 from backend.jobs.collect import collect, process_event
 from backend.ledger import Ledger
 from backend.metrics import Metrics, store_collector
-from backend.model_client import client_of
+from backend.model_client import client_of, segmenter_of
 from backend.protocol import Backend
 from backend.reconcile import reconcile
+from backend.registry import tidy
 from backend.serving import refresh
 from backend.settings import Settings
 from backend.store import open_store
+from backend.store.queries import served_models
 
 __all__ = ["BackendThread", "running_backend"]
 
@@ -61,6 +63,9 @@ async def running_backend(
         store = await asyncio.to_thread(open_store, settings.database_url)
         stack.callback(store.close)
         model = await stack.enter_async_context(client_of(settings, transport=model_transport))
+        masks = segmenter_of(settings, transport=model_transport)
+        if masks is not None:
+            await stack.enter_async_context(masks)
         metrics = Metrics()
         metrics.watch(store_collector(store))
         images = await stack.enter_async_context(
@@ -70,7 +75,7 @@ async def running_backend(
                 looked_up=lambda hit: metrics.cached("bytes", hit=hit),
             )
         )
-        assistant = Assistant(settings, store, images, model, metrics)
+        assistant = Assistant(settings, store, images, model, metrics, masks=masks)
         events = EventWorker(settings, store, processor or process_event)
         events.start()
         stack.push_async_callback(events.stop)
@@ -166,6 +171,10 @@ async def _watch_model(assistant: Assistant) -> None:
         try:
             await refresh(assistant.settings, assistant.store, assistant.model)
             away = False
+            with assistant.store.read() as session:
+                announced = served_models(session)
+            for done in await tidy(assistant.store, assistant.model, announced):
+                _log.info("adapter %s", done)
         except BackendError as error:
             if not away:
                 _log.warning("no model to ask: %s", error)

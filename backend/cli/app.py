@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from backend.cli import connect, doctor, jobs, serve, up
+from backend.cli import connect, doctor, jobs, registry, serve, up
 from backend.cli.running import set_debugging
 
 __all__ = ["app"]
@@ -52,10 +52,11 @@ def _options(
     set_debugging(debug)
 
 
-_START, _WORK = "Set up", "Work"
+_START, _WORK, _MODEL = "Set up", "Work", "Model"
 app.command(rich_help_panel=_START)(up.up)
 app.command(rich_help_panel=_START)(serve.serve)
 app.command(rich_help_panel=_START)(connect.connect)
 app.command(rich_help_panel=_START)(doctor.status)
 app.command(rich_help_panel=_START)(doctor.doctor)
 jobs.add_to(app, panel=_WORK)
+registry.add_to(app, panel=_MODEL)

@@ -16,8 +16,9 @@ from backend.data_urls import data_url
 from backend.errors import ModelError, ModelUnavailable
 from backend.images import Images
 from backend.jobs.gate import Judged, score
-from backend.jobs.pictures import pictures
+from backend.jobs.pictures import pictures, regions_of
 from backend.jobs.showing import show
+from backend.jobs.slices import slices_of
 from backend.jobs.studio import Studio
 from backend.model_client import ModelClient
 from regiontext.errors import RegiontextError
@@ -47,6 +48,7 @@ class Compared:
             "champion": {"answer": self.champion, "score": self.judged.champion},
             "challenger": {"answer": self.challenger, "score": self.judged.challenger},
             "guard": self.judged.guard,
+            "slices": list(self.judged.slices),
         }
 
 
@@ -65,12 +67,13 @@ async def compare(
     concurrency: int,
     asked: Callable[[int], None],
     problem: Callable[[str], None],
+    known: Collection[str] = frozenset(),
 ) -> list[Compared]:
     """Both models' answers to the question of every record.
 
     `guards` are the ids of the records that only guard against forgetting. An answer that is none (empty, no option)
-    scores 0. `asked(n)` is told how many records are done, `problem` which are left out and why. Raises
-    ModelUnavailable if the server goes away.
+    scores 0. `asked(n)` is told how many records are done, `problem` which are left out and why. `known` are the
+    words of the old vocabulary (see `known_words`). Raises ModelUnavailable if the server goes away.
     """
     gate = asyncio.Semaphore(concurrency)
     done: list[Compared] = []
@@ -90,8 +93,17 @@ async def compare(
                 )
         closed = record.kind == "closed"
         first, second = (score(answer, record.answer, closed=closed) for answer in answers)
+        marks = [mark.style.kind for picture in shown.rendered.marks for mark in picture]
+        regions = await asyncio.to_thread(regions_of, record, image.size)
+        slices = slices_of(record, regions, marks=marks, known=known)
         judged = Judged(
-            first, second, record.field, record.labels, record.image_hash, record.id in guards
+            first,
+            second,
+            record.field,
+            record.labels,
+            record.image_hash,
+            record.id in guards,
+            slices,
         )
         return Compared(record, answers[0], answers[1], judged)
 

@@ -2,8 +2,9 @@
 
 The rule. Better: the 95 % interval of the mean difference (10,000 paired resamples) lies above zero, and a
 randomisation test agrees (one-sided, 2.5 %): the bootstrap alone is too sure of itself when questions are few. Clearly
-worse: a slice's interval lies below zero, made wider so that all K slices together are wrongly blamed in at most 5 % of
-decisions (each one-sided at 5 % / K, Bonferroni). Promoted: better, no slice clearly worse, nothing insane.
+worse: a slice's interval lies below zero, widened for the number K of slices (one-sided, 5 % / K each, Bonferroni), so
+that what is worse nowhere is blamed about once in twenty times, however many slices there are. Promoted: better, no
+slice clearly worse, nothing insane.
 
 Pure: knows no model, no database and no network.
 """

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from backend.jobs.errors import NotEnough
+from backend.registry import adapter_hashes, record_promotion
 from backend.store import ModelVersionRow, Store
 from backend.store import queries as stored
 from regiontext.records.record import Record
@@ -98,7 +99,8 @@ def close_interrupted(store: Store) -> list[str]:
 
 
 def register(store: Store, name: str, *, base: str, adapter: Path, run_dir: Path) -> None:
-    """Write down a trained challenger."""
+    """Write down a trained challenger, with the hashes of its files: it never changes from then on."""
+    files = adapter_hashes(adapter) if adapter.is_dir() else {}
     with store.begin() as session:
         stored.upsert(
             session,
@@ -107,7 +109,7 @@ def register(store: Store, name: str, *, base: str, adapter: Path, run_dir: Path
                 base=base,
                 adapter_path=str(adapter),
                 status="challenger",
-                metrics={},
+                metrics={"files": files},
                 run_dir=str(run_dir),
             ),
         )
@@ -119,7 +121,8 @@ def record_result(store: Store, name: str, metrics: Mapping[str, Any], *, promot
         row = session.get(ModelVersionRow, name)
         if row is None:
             raise KeyError(f"no model version {name!r} is registered")
-        row.metrics = dict(metrics)
+        files = {"files": row.metrics["files"]} if "files" in row.metrics else {}
+        row.metrics = {**files, **metrics}
         row.status = "rejected"
         if promote:
-            stored.promote(session, name)
+            record_promotion(session, name, str(metrics.get("reason", "")))

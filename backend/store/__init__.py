@@ -19,6 +19,7 @@ from backend.store.models import (
     ServedModelRow,
     SuggestionRow,
 )
+from backend.store.registry_models import RegistryEventRow, ShadowAnswerRow
 from backend.store.session import Store, open_store
 
 __all__ = [
@@ -30,7 +31,9 @@ __all__ = [
     "ModelVersionRow",
     "OutcomeRow",
     "ProjectRow",
+    "RegistryEventRow",
     "ServedModelRow",
+    "ShadowAnswerRow",
     "Store",
     "SuggestionRow",
     "open_store",

@@ -1,7 +1,7 @@
 """LoRA adapters around one base model: loaded, used side by side, merged and forgotten at run time.
 
-The model's layers stay as they are: hooks add what the active adapter says (Hu et al. 2021, section 4.1), and
-a `Decoder` adds it for the layers that it runs itself, each row its own. An adapter folder, as peft writes it,
+The model's layers stay as they are: hooks add what the active adapter says (Hu et al. 2021, section 4.1), except
+for `Fused` layers, whose runner adds it, each row its own. An adapter folder, as peft writes it,
 is checked against the model before a layer is touched, so that a wrong one leaves the model as it was. Only
 safetensors are read, because a pickle can run code. Knows nothing of requests; the engine calls it between
 batches.
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from model_server.decoder import Decoder, LowRank
 from model_server.errors import AdapterError
+from model_server.fused import Fused, LowRank
 
 __all__ = ["Adapters", "read_adapter"]
 
@@ -35,13 +35,17 @@ class Adapters:
     """The adapters of one model.
 
     Args:
-        decoder: runs the language model's layers itself and is told of every adapter; None if hooks do all.
+        words: layers of the language model that are run apart from their modules; None if hooks do all.
+        pictures: likewise, of what sees pictures.
     """
 
-    def __init__(self, model: PreTrainedModel, decoder: Decoder | None = None) -> None:
+    def __init__(
+        self, model: PreTrainedModel, words: Fused | None = None, pictures: Fused | None = None
+    ) -> None:
         self._model = model
-        self._decoder = decoder
-        self._apart = frozenset(decoder.modules()) if decoder else frozenset()
+        self._pictures = pictures
+        self._fused = [fused for fused in (words, pictures) if fused is not None]
+        self._apart = frozenset(name for fused in self._fused for name in fused.modules())
         self._parts: dict[str, dict[str, LowRank]] = {}
         self._hooks: dict[str, RemovableHandle] = {}
         self._active: str | None = None
@@ -56,8 +60,8 @@ class Adapters:
     def load(self, name: str, path: Path) -> None:
         """Load the adapter in folder `path`; if it is unfit, raise AdapterError and change nothing."""
         parts = read_adapter(self._model, path)
-        if self._decoder:
-            self._decoder.add(name, parts)
+        for fused in self._fused:
+            fused.add(name, parts)
         modules = dict(self._model.named_modules())
         self._parts[name] = {
             module: (a.to(modules[module].weight), b.to(modules[module].weight))
@@ -72,16 +76,18 @@ class Adapters:
         self.activate(None)
         if self.merged == name:
             self._merged = None
-        if self._decoder:
-            self._decoder.remove(name)
+        for fused in self._fused:
+            fused.remove(name)
         del self._parts[name]
         used = {module for parts in self._parts.values() for module in parts}
         for module in self._hooks.keys() - used:
             self._hooks.pop(module).remove()
 
     def touches_pictures(self, name: str | None) -> bool:
-        """True if the adapter changes layers outside the decoder, and so what is made of a picture."""
-        return bool(name is not None and self._parts[name])
+        """True if the adapter changes what is made of a picture."""
+        if name is None:
+            return False
+        return bool(self._parts[name]) or bool(self._pictures and self._pictures.touched_by(name))
 
     def activate(self, name: str | None) -> None:
         """The model's modules answer with this adapter from now on, or with the base model for None."""
@@ -99,8 +105,8 @@ class Adapters:
         """Keep a copy of the weights with this adapter in them; batches of it alone cost no more than the base."""
         active, self._merged = self._active, None
         self.activate(None)
-        if self._decoder:
-            self._decoder.merge(name)
+        for fused in self._fused:
+            fused.merge(name)
         merged = {}
         for module, (a, b) in self._parts[name].items():
             weight = self._model.get_submodule(module).weight.data

@@ -18,24 +18,21 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from model_server.layers import run_layers
+from model_server.fused import Fused, Pair
+from model_server.layers import ACTIVATIONS, run_layers
 
-__all__ = ["Decoder", "LowRank", "Rows", "Segment"]
+__all__ = ["Decoder", "Rows", "Segment"]
 
 _MODELS = {"llama", "mistral", "qwen2"}
 # Rotary embeddings whose angles depend on the position alone.
 _ROPES = {"default", "linear", "llama3", "yarn"}
 _POOLED_BYTES = 1 << 29
-_ACTIVATIONS = {"silu": 0, "gelu_pytorch_tanh": 1, "gelu": 2}
 _FUSED = (
     ("self_attn", ("q_proj", "k_proj", "v_proj")),
     ("self_attn", ("o_proj",)),
     ("mlp", ("gate_proj", "up_proj")),
     ("mlp", ("down_proj",)),
 )
-
-LowRank = tuple[Tensor, Tensor]
-"""A float[r, in] and B float[out, r], the scale already in B: the layer adds x A^T B^T."""
 
 
 @dataclass(frozen=True)
@@ -95,22 +92,23 @@ class Decoder:
         self._norm: nn.Module = text.norm
         self._rotary: nn.Module = text.rotary_emb
         self._angles: tuple[Tensor, Tensor] | None = None
-        self._activation = _ACTIVATIONS[config.hidden_act]
+        self._activation = ACTIVATIONS[config.hidden_act]
         self._heads = config.num_attention_heads
         self.kv_heads = int(config.num_key_value_heads)
         self.head_dim = int(first.head_dim)
         self._scale = float(first.scaling)
         self._eps = float(text.norm.variance_epsilon)
-        self._names = {module: name for name, module in model.named_modules()}
         self._layers = list(text.layers)
-        self._groups = [
-            [getattr(getattr(layer, part), name) for name in names]
-            for layer in self._layers
-            for part, names in _FUSED
-        ]
-        self._weights = self._fused()
-        self._merged: tuple[str, list[Tensor]] | None = None
-        self._low: dict[str, list[Tensor]] = {}
+        self.fused = Fused(
+            model,
+            [
+                [getattr(getattr(layer, part), name) for name in names]
+                for layer in self._layers
+                for part, names in _FUSED
+            ],
+        )
+        self._weights = self._with_norms(self.fused.weights)
+        self._merged: tuple[list[Pair], list[Tensor]] | None = None
         self._pool = self._weights[1].new_empty(0)
 
     @staticmethod
@@ -124,7 +122,7 @@ class Decoder:
             and config is not None
             and config.model_type in _MODELS
             and rope.get("rope_type", "default") in _ROPES
-            and config.hidden_act in _ACTIVATIONS
+            and config.hidden_act in ACTIVATIONS
             and not getattr(config, "sliding_window", None)
             and model.get_output_embeddings() is not None
             and all(
@@ -139,10 +137,6 @@ class Decoder:
     def layer_count(self) -> int:
         """Number of transformer layers."""
         return len(self._layers)
-
-    def modules(self) -> dict[str, nn.Linear]:
-        """The linear layers that this runs itself, by their names in the model."""
-        return {self._names[module]: module for group in self._groups for module in group}
 
     def embed(self, ids: Tensor) -> Tensor:
         """Word embeddings float[T, d] of ids int64[T]."""
@@ -178,6 +172,7 @@ class Decoder:
         slots: Tensor | None,
         mask: Tensor,
         segments: Sequence[Segment] = (),
+        wanted: Tensor | None = None,
     ) -> Tensor:
         """One pass over packed tokens; writes their keys and values into `rows`.
 
@@ -189,11 +184,20 @@ class Decoder:
             slots: int64[T], row * Q + slot in `mask`; None if the tokens fill it in order.
             mask: bool[B, Q, C]; what each slot sees of the first C columns.
             segments: the adapters, by stretches of tokens; those outside use the base model.
+            wanted: int64[W] rising, the tokens whose hidden states are asked for; None for all. Of the others the
+                last layer makes only what later tokens look at.
 
-        Returns hidden states float[T, d] before the last norm.
+        Returns hidden states float[W, d] before the last norm.
         """
         cos, sin = self._rotations(int(positions.max()) + 1)
-        weights, low, starts, ends = self._chosen(x.shape[0], segments)
+        weights, low = self._chosen(x.shape[0], segments)
+        shown = torch.zeros_like(mask, dtype=x.dtype).masked_fill_(~mask, -torch.inf)
+        last = _narrowed(wanted, owners, slots, shown)
+        bounds = [[s.start for s in segments], [s.end for s in segments]]
+        narrow = bounds
+        if wanted is not None and segments:
+            edges = torch.tensor(bounds, device=x.device)
+            narrow = torch.searchsorted(wanted, edges).tolist()
         heads = torch.arange(self.kv_heads, device=x.device)
         places = (owners[:, None] * self.kv_heads + heads) * rows.kept.shape[4] + columns[:, None]
         return run_layers(
@@ -203,92 +207,43 @@ class Decoder:
             rows.kept,
             places.view(-1),
             slots,
-            torch.zeros_like(mask, dtype=x.dtype).masked_fill_(~mask, -torch.inf).unsqueeze(1),
+            shown.unsqueeze(1),
+            wanted,
+            *last,
             weights,
             low,
-            starts,
-            ends,
+            *bounds,
+            *narrow,
             self._heads,
             self._scale,
             self._eps,
             self._activation,
         )
 
-    # Adapters.
-
-    def add(self, name: str, parts: dict[str, LowRank]) -> None:
-        """Make an adapter known; `parts` by module name, those of other modules are ignored."""
-        flat: list[Tensor] = []
-        for group in self._groups:
-            flat += self._low_rank(group, parts)
-        self._low[name] = flat
-
-    def remove(self, name: str) -> None:
-        """Forget an adapter."""
-        del self._low[name]
-        if self._merged is not None and self._merged[0] == name:
-            self._merged = None
-
-    def merge(self, name: str) -> None:
-        """Keep a copy of the weights with this adapter in them, for batches of it alone."""
-        merged = list(self._weights)
-        for index in range(len(self._groups)):
-            a, b = self._low[name][2 * index : 2 * index + 2]
-            if a.numel():
-                place = _place(index)
-                merged[place] = (merged[place].float() + b.float() @ a.float()).to(merged[place])
-        self._merged = (name, merged)
-
     def _chosen(
         self, tokens: int, segments: Sequence[Segment]
-    ) -> tuple[list[Tensor], list[list[Tensor]], list[int], list[int]]:
-        if self._merged is not None and len(segments) == 1:
-            (only,) = segments
-            if only.name == self._merged[0] and (only.start, only.end) == (0, tokens):
-                return self._merged[1], [], [], []
-        low = [self._low[segment.name] for segment in segments]
-        return self._weights, low, [s.start for s in segments], [s.end for s in segments]
+    ) -> tuple[list[Tensor], list[list[Tensor]]]:
+        if len(segments) == 1 and segments[0] == Segment(self.fused.merged_name or "", 0, tokens):
+            pairs = self.fused.merged()
+            if self._merged is None or self._merged[0] is not pairs:
+                self._merged = (pairs, self._with_norms(pairs))
+            return self._merged[1], []
+        if self.fused.merged_name is None:
+            self._merged = None
+        return self._weights, [self.fused.low(segment.name) for segment in segments]
 
-    def _low_rank(self, group: list[nn.Linear], parts: dict[str, LowRank]) -> list[Tensor]:
-        # Adapters of matrices that are fused here become one: A stacked, B block by block.
-        own = [parts.get(self._names[module]) for module in group]
-        like = group[0].weight
-        found = [part for part in own if part is not None]
-        if not found:
-            return [like.new_empty(0), like.new_empty(0)]
-        a = torch.cat([part[0] for part in found]).to(like)
-        b = like.new_zeros(sum(module.out_features for module in group), a.shape[0])
-        row = column = 0
-        for module, part in zip(group, own, strict=True):
-            if part is not None:
-                rank = part[1].shape[1]
-                b[row : row + module.out_features, column : column + rank] = part[1].to(like)
-                column += rank
-            row += module.out_features
-        return [a, b]
-
-    def _fused(self) -> list[Tensor]:
+    def _with_norms(self, pairs: Sequence[Pair]) -> list[Tensor]:
+        none = pairs[0][0].new_empty(0)
         weights: list[Tensor] = []
-        with torch.no_grad():
-            for index, layer in enumerate(self._layers):
-                norms = (layer.input_layernorm, None, layer.post_attention_layernorm, None)
-                for group, norm in zip(self._groups[4 * index : 4 * index + 4], norms, strict=True):
-                    weight = torch.cat([module.weight.data for module in group])
-                    bias = torch.cat(
-                        [
-                            weight.new_zeros(module.out_features)
-                            if module.bias is None
-                            else module.bias.data
-                            for module in group
-                        ]
-                    )
-                    if all(module.bias is None for module in group):
-                        bias = weight.new_empty(0)
-                    row = 0
-                    for module in group:  # the model keeps working, on the same memory
-                        module.weight.data = weight[row : row + module.out_features]
-                        row += module.out_features
-                    weights += [norm.weight.data if norm is not None else bias[:0], weight, bias]
+        for index, layer in enumerate(self._layers):
+            norms = (
+                layer.input_layernorm.weight.data,
+                none,
+                layer.post_attention_layernorm.weight.data,
+                none,
+            )
+            for norm, pair in zip(norms, pairs[4 * index : 4 * index + 4], strict=True):
+                weights += [norm, *pair]
         return weights
 
     def _rotations(self, count: int) -> tuple[Tensor, Tensor]:
@@ -296,12 +251,28 @@ class Decoder:
             weight = self._weights[1]
             places = torch.arange(max(count, 512), device=weight.device)
             cos, sin = self._rotary(weight[:1], places[None])
+            half = sin.shape[-1] // 2
+            sin = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
             self._angles = (cos[0, :, None], sin[0, :, None])
         return self._angles
 
 
-def _place(group: int) -> int:
-    return 3 * group + 1
+def _narrowed(
+    wanted: Tensor | None, owners: Tensor, slots: Tensor | None, shown: Tensor
+) -> tuple[Tensor | None, Tensor]:
+    """Slots and mask of the wanted tokens alone, for the last layer."""
+    if wanted is None or not len(wanted):
+        return slots, shown.unsqueeze(1)
+    rows, _, columns = shown.shape
+    own = owners[wanted]
+    counts = torch.bincount(own, minlength=rows)
+    wide = int(counts.max())
+    within = torch.arange(len(wanted), device=own.device) - (counts.cumsum(0) - counts)[own]
+    narrow = own * wide + within
+    seen = shown.view(-1, columns)[wanted if slots is None else slots[wanted]]
+    mask = shown.new_zeros(rows * wide, columns).index_copy_(0, narrow, seen)
+    filled = len(wanted) == rows * wide
+    return None if filled else narrow, mask.view(rows, 1, wide, columns)
 
 
 def _language_model(model: PreTrainedModel) -> Any:

@@ -1,4 +1,4 @@
-"""One pass through transformer layers over packed tokens, compiled so that Python is entered once.
+"""One pass through transformer layers, of words or of pictures, compiled so that Python is entered once.
 
 Llama's layers (Touvron et al. 2023; transformers' `LlamaModel`): root-mean-square norms, rotary
 embeddings, grouped-query attention, a gated MLP. A pass over a few tokens is many small operations; with
@@ -15,7 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["run_layers"]
+__all__ = ["ACTIVATIONS", "run_layers", "see_layers"]
+
+ACTIVATIONS = {"silu": 0, "gelu_pytorch_tanh": 1, "gelu": 2, "quick_gelu": 3}
+"""The activations that the layers know, by their names in transformers' configurations."""
 
 
 def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -26,8 +29,9 @@ def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    # The sign of the turned half is in `sin`.
     half = x.shape[-1] // 2
-    turned = torch.cat([-x[..., half:], x[..., :half]], dim=-1)
+    turned = torch.cat([x[..., half:], x[..., :half]], dim=-1)
     return torch.addcmul(x * cos, turned, sin)
 
 
@@ -54,6 +58,16 @@ def _add_low_rank(
             y[start:end].addmm_(F.linear(x[start:end], a), b.t())
 
 
+def _activated(x: Tensor, activation: int) -> Tensor:
+    if activation == 0:
+        return F.silu(x)
+    if activation == 1:
+        return F.gelu(x, approximate="tanh")
+    if activation == 2:
+        return F.gelu(x)
+    return x * torch.sigmoid(1.702 * x)
+
+
 def _run(
     x: Tensor,
     cos: Tensor,
@@ -62,18 +76,21 @@ def _run(
     places: Tensor,
     slots: Tensor | None,
     mask: Tensor,
+    wanted: Tensor | None,
+    wanted_slots: Tensor | None,
+    wanted_mask: Tensor,
     weights: list[Tensor],
     low: list[list[Tensor]],
     starts: list[int],
     ends: list[int],
+    wanted_starts: list[int],
+    wanted_ends: list[int],
     heads: int,
     scale: float,
     eps: float,
     activation: int,
 ) -> Tensor:
-    tokens = x.shape[0]
     rows = mask.shape[0]
-    wide = mask.shape[2]
     seen = mask.shape[3]
     kv_heads = kept.shape[3]
     width = kept.shape[5]
@@ -82,7 +99,7 @@ def _run(
         y = _norm(x, weights[at], eps)
         qkv = _linear(y, weights[at + 1], weights[at + 2])
         _add_low_rank(qkv, y, low, starts, ends, 8 * layer)
-        qkv = qkv.view(tokens, heads + 2 * kv_heads, width)
+        qkv = qkv.view(x.shape[0], heads + 2 * kv_heads, width)
         qk = _rotate(qkv[:, : heads + kv_heads], cos, sin)
         keys = kept[layer, 0]
         values = kept[layer, 1]
@@ -91,6 +108,16 @@ def _run(
         new = qkv[:, heads + kv_heads :].reshape(-1, width)
         values.view(-1, width).index_copy_(0, places, new)
         q = qk[:, :heads]
+        if wanted is not None and layer == kept.shape[0] - 1:
+            if wanted.shape[0] == 0:
+                return x[:0]
+            x = x.index_select(0, wanted)
+            q = q.index_select(0, wanted)
+            slots = wanted_slots
+            mask = wanted_mask
+            starts = wanted_starts
+            ends = wanted_ends
+        wide = mask.shape[2]
         if slots is not None:
             padded = q.new_zeros([rows * wide, heads, width])
             q = padded.index_copy_(0, slots, q)
@@ -114,12 +141,7 @@ def _run(
         _add_low_rank(both, y, low, starts, ends, 8 * layer + 4)
         hidden = both.shape[1] // 2
         gate = both[:, :hidden]
-        if activation == 0:
-            gate = F.silu(gate)
-        elif activation == 1:
-            gate = F.gelu(gate, approximate="tanh")
-        else:
-            gate = F.gelu(gate)
+        gate = _activated(gate, activation)
         gate = gate * both[:, hidden:]
         x = torch.addmm(x, gate, weights[at + 10].t())
         if weights[at + 11].numel() > 0:
@@ -128,16 +150,58 @@ def _run(
     return x
 
 
-def _compiled() -> Callable[..., Tensor]:
+def _see(
+    x: Tensor,
+    weights: list[Tensor],
+    low: list[Tensor],
+    chosen: list[int],
+    heads: int,
+    eps: float,
+    activation: int,
+) -> Tensor:
+    images = x.shape[0]
+    tokens = x.shape[1]
+    width = x.shape[2]
+    x = x.reshape(images * tokens, width)
+    states = [x]
+    lows = [low] if len(low) > 0 else []
+    starts = [0] if len(low) > 0 else []
+    ends = [images * tokens] if len(low) > 0 else []
+    for layer in range(max(chosen)):
+        at = 12 * layer
+        y = F.layer_norm(x, [width], weights[at], weights[at + 1], eps)
+        qkv = _linear(y, weights[at + 2], weights[at + 3])
+        _add_low_rank(qkv, y, lows, starts, ends, 8 * layer)
+        parts = qkv.view(images, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(parts[0], parts[1], parts[2])
+        flat = attended.transpose(1, 2).reshape(images * tokens, width)
+        x = torch.addmm(x, flat, weights[at + 4].t())
+        if weights[at + 5].numel() > 0:
+            x = x + weights[at + 5]
+        _add_low_rank(x, flat, lows, starts, ends, 8 * layer + 2)
+        y = F.layer_norm(x, [width], weights[at + 6], weights[at + 7], eps)
+        hidden = _linear(y, weights[at + 8], weights[at + 9])
+        _add_low_rank(hidden, y, lows, starts, ends, 8 * layer + 4)
+        hidden = _activated(hidden, activation)
+        x = torch.addmm(x, hidden, weights[at + 10].t())
+        if weights[at + 11].numel() > 0:
+            x = x + weights[at + 11]
+        _add_low_rank(x, hidden, lows, starts, ends, 8 * layer + 6)
+        states.append(x)
+    return torch.cat([states[index].view(images, tokens, width) for index in chosen], dim=-1)
+
+
+def _compiled(run: Callable[..., Tensor]) -> Callable[..., Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            return torch.jit.script(_run)  # type: ignore[no-any-return]
+            return torch.jit.script(run)  # type: ignore[no-any-return]
         except Exception:  # a Python or torch that compiles no more runs it as it is written
-            return _run
+            return run
 
 
-_compiled_run = _compiled()
+_compiled_run = _compiled(_run)
+_compiled_see = _compiled(_see)
 
 
 def run_layers(x: Tensor, *rest: object) -> Tensor:
@@ -147,3 +211,13 @@ def run_layers(x: Tensor, *rest: object) -> Tensor:
     """
     run = _compiled_run if x.device.type == "cpu" else _run
     return run(x, *rest)
+
+
+def see_layers(x: Tensor, *rest: object) -> Tensor:
+    """Chosen states float[N, S, chosen * d] of x float[N, S, d]; `model_server.tower.Tower` says what goes in.
+
+    Layers of CLIP's vision tower (Radford et al. 2021; transformers' `CLIPEncoderLayer`). The states are those
+    before the first layer (0) and behind each, side by side; layers behind the last chosen one are not run.
+    """
+    see = _compiled_see if x.device.type == "cpu" else _see
+    return see(x, *rest)

@@ -33,6 +33,7 @@ class Plan:
         sizes: tokens of each row.
         last: int64[B], where in T each prompt's last token is.
         branches: per row and branch, where in T it starts.
+        read: int64[R] rising, where in T something is predicted: the last token of each prompt and its branches'.
     """
 
     ids: Ints
@@ -45,6 +46,7 @@ class Plan:
     sizes: list[int]
     last: Ints
     branches: list[list[int]]
+    read: Ints
 
 
 def plan(
@@ -98,6 +100,9 @@ def plan(
         sizes=sizes,
         last=np.array(last, dtype=np.int64),
         branches=starts,
+        read=np.concatenate(
+            [np.arange(end, begin) for end, begin in zip(last, np.cumsum(sizes), strict=True)]
+        ),
     )
 
 

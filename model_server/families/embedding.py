@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from model_server.families.features import clip_features, projector
+from model_server.families.features import projector
 from model_server.families.prompts import Prefix, stacked
+from model_server.tower import Tower
 
 __all__ = ["embedded"]
 
@@ -28,13 +29,23 @@ class _Stopped(Exception):
         self.embeddings = embeddings
 
 
-def embedded(model: PreTrainedModel, prefixes: Sequence[Prefix]) -> list[Tensor]:
-    """Embeddings float[P, d] of every prefix, those of equal shapes made together where rows are images."""
+def embedded(
+    model: PreTrainedModel,
+    prefixes: Sequence[Prefix],
+    *,
+    tower: Tower | None = None,
+    adapter: str | None = None,
+) -> list[Tensor]:
+    """Embeddings float[P, d] of every prefix, those of equal shapes made together where rows are images.
+
+    Args:
+        tower: sees plain pictures, through `adapter`; without one the model's own modules do.
+    """
     together = projector(model) is not None
     made: list[Tensor] = []
     for _, group in groupby(prefixes, key=lambda own: _shape(own) if together else own.key):
         same = list(group)
-        made += _run(model, [own.ids for own in same], stacked(same))
+        made += _run(model, [own.ids for own in same], stacked(same), tower, adapter)
     return made
 
 
@@ -44,7 +55,11 @@ def _shape(prefix: Prefix) -> tuple[Any, ...]:
 
 
 def _run(
-    model: PreTrainedModel, ids: Sequence[Sequence[int]], inputs: dict[str, Any]
+    model: PreTrainedModel,
+    ids: Sequence[Sequence[int]],
+    inputs: dict[str, Any],
+    tower: Tower | None,
+    adapter: str | None,
 ) -> list[Tensor]:
     inner: nn.Module = model.model  # type: ignore[assignment]
     language = getattr(inner, "language_model", None) or inner.text_model
@@ -55,13 +70,12 @@ def _run(
         for name, value in inputs.items()
     }
     tokens = torch.tensor([list(own) for own in ids], device=model.device)
-    if set(inputs) == {"pixel_values"}:
-        features = clip_features(model, placed["pixel_values"])
-        if features is not None:
-            words = model.get_input_embeddings()(tokens)
-            places = tokens == model.config.image_token_id
-            words[places] = features.reshape(-1, features.shape[-1])
-            return list(words)
+    if tower is not None and set(inputs) == {"pixel_values"}:
+        features = tower.see(placed["pixel_values"], adapter)
+        words = model.get_input_embeddings()(tokens)
+        places = tokens == model.config.image_token_id
+        words[places] = features.reshape(-1, features.shape[-1])
+        return list(words)
 
     def stop(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         raise _Stopped(kwargs["inputs_embeds"])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-__all__ = ["clip_features", "encoder_outputs", "image_features", "projector"]
+__all__ = ["encoder_outputs", "feature_layers", "image_features", "projector"]
 
 _LAYOUT = {"LlavaForConditionalGeneration", "VipLlavaForConditionalGeneration"}
 
@@ -40,25 +40,19 @@ def encoder_outputs(
     return {"image": BaseModelOutputWithPooling(pooler_output=output)}
 
 
-def clip_features(model: PreTrainedModel, pixels: Tensor) -> Tensor | None:
-    """Projected features float[N, T, D] for pixels float[N, 3, H, W], or None for other layouts than LLaVA's on CLIP.
-
-    What `image_features` returns, without the bookkeeping around it, which costs a small model as much as two layers,
-    and without layers behind the last one that is read.
-    """
-    project = projector(model)
+def feature_layers(model: PreTrainedModel) -> list[int] | None:
+    """Which states of a CLIP tower the projector reads, 0 before the first layer; None for other layouts."""
     tower = getattr(getattr(model, "model", None), "vision_tower", None)
-    chosen = model.config.vision_feature_layer if project is not None else None
     strategy = getattr(model.config, "vision_feature_select_strategy", "default")
-    if project is None or type(tower).__name__ != "CLIPVisionModel" or strategy != "default":
+    if (
+        projector(model) is None
+        or type(tower).__name__ != "CLIPVisionModel"
+        or strategy != "default"
+    ):
         return None
     count = len(tower.encoder.layers)
-    wanted = [
+    chosen = model.config.vision_feature_layer
+    return [
         index if index >= 0 else count + 1 + index
         for index in ([chosen] if isinstance(chosen, int) else chosen)
     ]
-    states = [tower.pre_layrnorm(tower.embeddings(pixels))]
-    for layer in tower.encoder.layers[: max(wanted)]:
-        states.append(layer(states[-1], None))
-    features: Tensor = project(torch.cat([states[index][:, 1:] for index in wanted], dim=-1))
-    return features

@@ -28,6 +28,7 @@ from model_server.families.embedding import embedded
 from model_server.families.prompts import Prefix, Prompts, Ready
 from model_server.jobs import Picture, Prompt, Sampling
 from model_server.packing import Plan, plan
+from model_server.tower import Tower
 
 __all__ = ["PackedModel"]
 
@@ -52,7 +53,9 @@ class PackedModel:
         self._model = model
         self._processor = processor
         self._decoder = Decoder(model)
-        self._adapters = Adapters(model, self._decoder)
+        self._tower = Tower(model) if Tower.fits(model) else None
+        seen = self._tower.fused if self._tower else None
+        self._adapters = Adapters(model, self._decoder.fused, seen)
         self._writer = Writer(model, processor)
         self._prompts = Prompts(processor, self._writer.ends)
         self._max_bytes = max_bytes or _memory(model.device)
@@ -132,7 +135,7 @@ class PackedModel:
             if prefix is not None:
                 kept.kept[:, :, row, :, width - before[row] : width] = prefix
         names = [job.adapter for job, _ in rows]
-        hidden = self._run(None, layout, kept, names)
+        hidden = self._run(None, layout, kept, names, layout.read)
         for row, (job, ready) in enumerate(rows):
             if ready.options:
                 scores = self._scores(hidden, layout, row, ready)
@@ -161,7 +164,7 @@ class PackedModel:
         hidden: Tensor,
     ) -> None:
         chosen = torch.tensor(places, device=hidden.device)
-        last = torch.from_numpy(layout.last[list(places)]).to(hidden.device)
+        last = self._placed(np.searchsorted(layout.read, layout.last[list(places)]))
         kept.shown[:, : layout.shown.shape[1]] = torch.from_numpy(layout.shown).to(hidden.device)
         kept.lengths = torch.from_numpy(layout.positions[layout.last] + 1).to(hidden.device)
         if len(places) < len(kept.lengths):
@@ -181,28 +184,30 @@ class PackedModel:
         )
 
     def _scores(self, hidden: Tensor, layout: Plan, row: int, ready: Ready) -> list[list[float]]:
-        """Log-probability of every token of every option."""
-        where: list[int] = []
+        """Log-probability of every token of every option; `hidden` is of the tokens that are read."""
+        told: list[int] = []
         for start, ids in zip(layout.branches[row], ready.options, strict=True):
-            where += [int(layout.last[row]), *range(start, start + len(ids) - 1)]
+            told += [int(layout.last[row]), *range(start, start + len(ids) - 1)]
+        where = self._placed(np.searchsorted(layout.read, told))
         tokens = [token for ids in ready.options for token in ids]
         flat: list[float] = []
         for begin in range(0, len(tokens), _LOGITS_AT_ONCE):
             part = slice(begin, begin + _LOGITS_AT_ONCE)
-            logits = self._decoder.logits(hidden[torch.tensor(where[part], device=hidden.device)])
+            logits = self._decoder.logits(hidden[where[part]])
             wanted = torch.tensor(tokens[part], device=hidden.device)
             flat += torch.log_softmax(logits, dim=-1).gather(1, wanted[:, None])[:, 0].tolist()
         values = iter(flat)
         return [[next(values) for _ in ids] for ids in ready.options]
 
     def _run(
-        self, x: Tensor | None, layout: Plan, kept: Rows, names: Sequence[str | None]
+        self,
+        x: Tensor | None,
+        layout: Plan,
+        kept: Rows,
+        names: Sequence[str | None],
+        read: np.ndarray,
     ) -> Tensor:
-        device = kept.kept.device
-
-        def placed(values: np.ndarray) -> Tensor:
-            return torch.from_numpy(values).to(device)
-
+        placed = self._placed
         return self._decoder.run(
             self._decoder.embed(placed(layout.ids)) if x is None else x,
             kept,
@@ -212,7 +217,11 @@ class PackedModel:
             slots=None if layout.slots is None else placed(layout.slots),
             mask=placed(layout.mask),
             segments=segments(names, layout.sizes),
+            wanted=placed(read),
         )
+
+    def _placed(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self._model.device)
 
     # Pictures.
 
@@ -252,12 +261,13 @@ class PackedModel:
         for adapter in dict.fromkeys(seers.values()):
             own = {wanted[key].key: wanted[key] for key in order if seers[key] == adapter}
             self._adapters.activate(adapter)
-            made = embedded(self._model, list(own.values()))
+            made = embedded(self._model, list(own.values()), tower=self._tower, adapter=adapter)
             seen |= {(adapter, key): part for key, part in zip(own, made, strict=True)}
         self._adapters.activate(None)
         parts = [seen[seers[key], key[1]] for key in order]
         rows = self._decoder.rows(len(order), layout.mask.shape[2])
-        self._run(torch.cat(parts), layout, rows, [key[0] for key in order])
+        nothing = layout.read[:0]  # only keys and values are wanted
+        self._run(torch.cat(parts), layout, rows, [key[0] for key in order], nothing)
         return {
             key: rows.kept[:, :, row, :, : layout.sizes[row]].clone()
             for row, key in enumerate(order)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
+from transformers.activations import ACT2FN
 
 from model_server import scoring
 from model_server.adapters import Adapters, read_adapter
@@ -17,12 +18,13 @@ from model_server.errors import AdapterError, ModelFolderError
 from model_server.families import open_model
 from model_server.families.chat import answer_ids, encode, prompt_text, question_turn
 from model_server.families.checkpoint import load_checkpoint
-from model_server.families.features import clip_features, image_features
+from model_server.families.features import image_features
 from model_server.families.overlay import OverlayModel
 from model_server.families.packed import PackedModel
 from model_server.families.tokens import token_bytes
 from model_server.folder import find_model
 from model_server.jobs import Answer, Picture, Prompt, Sampling
+from model_server.tower import Tower
 from tests.model_server.conftest import TEXTS, build_tiny, picture
 
 pytestmark = pytest.mark.model
@@ -196,17 +198,26 @@ def test_an_image_is_seen_once(
     assert [answer.text for answer in ask(packed, *asked)] == [answer.text for answer in first]
 
 
+@pytest.mark.parametrize("activation", ["gelu", "quick_gelu"])
 @pytest.mark.parametrize("layers", [-2, [1, 2, 3], [-1, -3, 0]])
-def test_features_are_the_models_own(tiny_folder: Path, layers: int | list[int]) -> None:
+def test_features_are_the_models_own(
+    tiny_folder: Path, layers: int | list[int], activation: str
+) -> None:
     model, _ = load_checkpoint(find_model(tiny_folder), device="cpu")
+    tower = model.model.vision_tower
+    tower.config.hidden_act = activation
+    for layer in tower.encoder.layers:
+        layer.mlp.activation_fn = ACT2FN[activation]
     width = 32 * (len(layers) if isinstance(layers, list) else 1)
     model.config.vision_feature_layer = layers
     model.model.multi_modal_projector.projector_layernorm = torch.nn.LayerNorm(width)
     model.model.multi_modal_projector.linear_1 = torch.nn.Linear(width, 32)
     pixels = torch.randn(2, 3, 56, 56, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        made = clip_features(model, pixels)
-        assert torch.allclose(made, image_features(model, pixels), atol=1e-5)
+        right = image_features(model, pixels)
+        assert Tower.fits(model)
+        assert torch.allclose(Tower(model).see(pixels), right, atol=1e-5)
+        assert torch.equal(image_features(model, pixels), right)  # its modules work as before
 
 
 def test_what_was_seen_is_kept_by_adapter_and_within_bounds(

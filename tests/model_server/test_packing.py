@@ -42,7 +42,10 @@ def test_every_token_sees_what_it_would_see_alone(rows: list) -> None:
         assert [made.ids[start] for start in made.branches[row]] == [b[0] for b in branches]
         shown = np.flatnonzero(made.shown[row])
         assert list(shown) == [*range(width - seen, width), *range(width, width + len(prompt))]
+        told = [place for place in made.read if made.owners[place] == row]
+        assert told == list(range(last, at))  # what a prompt and its branches predict
     assert at == len(made.ids) == sum(made.sizes)
+    assert len(made.read) == len(rows) + sum(len(branch) for row in rows for branch in row[2])
     if made.slots is not None:  # no slot is without anything to look at
         assert made.mask.any(axis=2).all()
     else:

@@ -30,7 +30,7 @@ from backend.ledger import Call, Ledger, Pending
 from backend.masking import click_in, mask_control
 from backend.origin import created_in
 from backend.relate import merged_lines
-from regiontext.errors import RegiontextError
+from regiontext.errors import ConfigError, RegiontextError
 from regiontext.labelstudio.config import LabelingConfig, parse_config
 from regiontext.labelstudio.decode import is_shape
 from regiontext.labelstudio.results import (
@@ -52,6 +52,7 @@ _log = logging.getLogger(__name__)
 _RESERVE_S = 0.3
 # Ordered pairs that the prompt area asks about: what a small model on a processor answers in the budget.
 _MAX_PAIRS = 8
+_LATE = "not filled in time"
 _RELATIONS = re.compile(r"\brelat", re.IGNORECASE)
 
 
@@ -112,6 +113,9 @@ async def interact(assistant: Assistant, ledger: Ledger, request: Interactive) -
         # A project that is refused is told from the one of its number by when it was created.
         page = project if refusal is None else -(created_in(request.project) or 1)
         call = ledger.open(page, task, context, known, now=time.time())
+    except ConfigError as error:
+        _log.warning("an interactive call is echoed: %s", error)
+        return _noted(context, " ".join(str(error).split()))
     except (RegiontextError, BackendError, KeyError, TypeError, ValueError) as error:
         _log.warning("an interactive call is echoed: %s", error)
         return context
@@ -178,7 +182,7 @@ async def _overtaken(turn: _Turn, own: Sequence[Result]) -> list[Result]:
     present = {item.get("id") for item in own if is_shape(item)}
     results: list[Result] = []
     for pending in turn.call.carried.values():
-        mine = await _filled(turn, pending) or _noted(pending.results, None)
+        mine = await _filled(turn, pending) or _noted(pending.results, _LATE)
         if mine[0].get("id") not in present:
             present.add(mine[0].get("id"))
             results.extend(mine)
@@ -227,6 +231,9 @@ async def _answered(turn: _Turn) -> list[Result]:
         for id in turn.call.reused
         if id not in grown.targets
     }
+    for id, found in ready.items():
+        if not found and (target := own[id]) is not None:
+            answers.notes.setdefault(target.id, _LATE)
     results: list[Result] = []
     given: set[str] = set()
     for id in turn.call.own:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from backend.fill import META
 from backend.known import NOTE, SEEN
@@ -445,7 +447,77 @@ def test_a_config_that_cannot_be_read_echoes_the_request(
     set_stage: SetStage, drawn: dict[str, Any]
 ) -> None:
     drawn["label_config"] = "<View><Rectangle"
-    assert set_stage().predict(drawn) == drawn["params"]["context"]["result"]
+    unfilled(drawn, set_stage().predict(drawn), "labeling config")
+
+
+def test_a_config_that_changed_meanwhile(set_stage: SetStage, drawn: dict[str, Any]) -> None:
+    """The page still has the old one: the region keeps its label, and says why it is empty."""
+    config = drawn["label_config"]
+    drawn["label_config"] = config.replace('"Car"', '"Lorry"')
+    unfilled(drawn, set_stage().predict(drawn), "'Car' is no label")
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [(400, "refuses"), (401, "refuses"), (429, "not ready"), (500, "refuses"), (503, "not ready")],
+)
+def test_a_model_that_refuses(
+    set_stage: SetStage, drawn: dict[str, Any], status: int, why: str
+) -> None:
+    unfilled(drawn, set_stage(stub=Refusing(status)).predict(drawn), why)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"choices": [{}]}', b"\xff"])
+def test_a_model_that_talks_nonsense(
+    set_stage: SetStage, drawn: dict[str, Any], body: bytes
+) -> None:
+    unfilled(drawn, set_stage(stub=Refusing(200, body)).predict(drawn), "gave no answer")
+
+
+def test_a_database_that_is_gone(
+    set_stage: SetStage, drawn: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = set_stage()
+
+    def gone(*_: object) -> None:
+        raise OperationalError("INSERT", {}, Exception("disk I/O error"))
+
+    monkeypatch.setattr("backend.assistant.stored.add_suggestions", gone)
+    unfilled(drawn, stage.predict(drawn), "internal error (OperationalError)")
+
+
+class Refusing(StubModel):
+    """Announces itself, and answers every question with the same status and body."""
+
+    def __init__(self, status: int, body: bytes = b'{"error": {"message": "no"}}') -> None:
+        super().__init__()
+        self._said = status, body
+
+    def transport(self) -> httpx.AsyncBaseTransport:
+        inner, (status, body) = super().transport(), self._said
+
+        class Wire(httpx.AsyncBaseTransport):
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                if request.url.path.endswith("/chat/completions"):
+                    return httpx.Response(status, content=body)
+                return await inner.handle_async_request(request)
+
+        return Wire()
+
+
+def test_a_region_whose_answer_another_request_waits_for_says_that_it_came_too_late(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    stage = set_stage(stub=StubModel(delay=30.0), budget_s=1.2)
+    one, two = rectangle("one", "Car"), rectangle("two", "Person", x=60.0)
+    first = threading.Thread(target=stage.predict, args=(calling(drawn, one),))
+    first.start()
+    while not stage.model.asked:
+        time.sleep(0.01)
+    back = stage.predict(calling(drawn, two))
+    first.join()
+    assert same_shape(one, back) and same_shape(two, back)
+    assert all("time" in lines[0] for lines in notes(back).values()) and len(notes(back)) == 2
 
 
 @pytest.mark.parametrize(

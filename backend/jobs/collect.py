@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.exc import DataError
 
 from backend.errors import BackendError, LabelStudioError
@@ -22,7 +23,7 @@ from backend.jobs.progress import Notify, Progress, quiet
 from backend.jobs.studio import Studio
 from backend.origin import check_origin, created_of
 from backend.settings import Settings
-from backend.store import EventRow, Store
+from backend.store import EventRow, OutcomeRow, Store
 from regiontext.errors import RegiontextError
 from regiontext.labelstudio.config import LabelingConfig, parse_config
 
@@ -40,8 +41,8 @@ class Collected:
     """What a run of `collect` found in a project.
 
     annotations: submitted ones there are now. created, updated, deleted: how many the store did not know, knew
-    differently, or knew and are gone. outcomes: how many of each there are now. errors: one line per annotation that
-    could not be read; the next run tries it again.
+    differently (or without figures about edits), or knew and are gone. outcomes: how many of each there are now.
+    errors: one line per annotation that could not be read; the next run tries it again.
     """
 
     project: int
@@ -119,6 +120,7 @@ async def _collect(keeper: Keeper, studio: Studio, id: int, progress: Notify) ->
     found = Collected(id)
     # Before the listing: an annotation that a webhook brings meanwhile is not gone because the list lacks it.
     known = await asyncio.to_thread(keeper.known, id)
+    unmeasured = await asyncio.to_thread(_unmeasured, keeper.store, id)
     seen: set[int] = set()
     total = await studio.count_tasks(id)
     gate = asyncio.Semaphore(_AT_ONCE)
@@ -133,9 +135,11 @@ async def _collect(keeper: Keeper, studio: Studio, id: int, progress: Notify) ->
                     continue
                 seen.add(number)
                 found.annotations += 1
-                if number in known and known[number] == parse_time(annotation.get("updated_at")):
+                same = known.get(number) == parse_time(annotation.get("updated_at"))
+                if number in known and same and number not in unmeasured:
                     continue
-                problem = await _keep_listed(keeper, annotation, task, id, config)
+                timed = _with_time(annotation, task.get("drafts"))
+                problem = await _keep_listed(keeper, timed, task, id, config)
                 if problem is not None:
                     found.errors.append(problem)
                     progress(Progress(done, total, "reading annotations", problem))
@@ -184,6 +188,29 @@ async def _keep_listed(
         # Imported annotations hold whatever somebody wrote into a file.
         return f"annotation {annotation['id']} of task {task['id']} makes no sense: {fault!r}"
     return None
+
+
+def _unmeasured(store: Store, project: int) -> set[int]:
+    """The annotations with outcomes of a version that did not yet measure edits."""
+    query = select(OutcomeRow.annotation).where(
+        OutcomeRow.project == project, OutcomeRow.edit_chars.is_(None)
+    )
+    with store.read() as session:
+        return set(session.scalars(query.distinct()))
+
+
+def _with_time(annotation: Mapping[str, Any], drafts: Any) -> Mapping[str, Any]:
+    """The annotation with the time of its draft, where Label Studio counted only that."""
+    if annotation.get("lead_time") is not None or not isinstance(drafts, list):
+        return annotation
+    times = [
+        draft["lead_time"]
+        for draft in drafts
+        if isinstance(draft, Mapping)
+        and draft.get("annotation") == annotation["id"]
+        and draft.get("lead_time") is not None
+    ]
+    return {**annotation, "lead_time": times[-1]} if times else annotation
 
 
 async def _is_gone(studio: Studio, annotation: int) -> bool:

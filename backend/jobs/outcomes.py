@@ -14,6 +14,7 @@ from backend.fill import META
 from backend.store import OutcomeRow, SuggestionRow
 from regiontext.labelstudio.config import LabelingConfig
 from regiontext.labelstudio.results import Results, read_results
+from regiontext.metrics.edits import edit_of
 from regiontext.questions.question import Question
 from regiontext.questions.templates import (
     NO_RELATION,
@@ -29,15 +30,20 @@ from regiontext.region import Region
 __all__ = [
     "CLOCKS",
     "Seen",
+    "TRAP",
     "latest_suggestions",
     "outcome_rows",
     "pair_ends",
     "pair_key",
     "parse_time",
+    "seconds_per_region",
 ]
 
 CLOCKS = timedelta(seconds=5)
 """How far Label Studio's clock may lag behind ours before a suggestion seems to come after its use."""
+
+TRAP = "trap"
+"""Key in a suggestion's decoding that holds what the model really said, where something wrong was shown on purpose."""
 
 _PAIR = ">"
 
@@ -61,6 +67,15 @@ def parse_time(value: object) -> datetime | None:
     except ValueError:
         return None
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def seconds_per_region(lead_time: object, regions: int) -> float | None:
+    """Each region's share of the seconds that Label Studio counted for an annotation; None if it did not, or without
+    regions. Label Studio counts from opening a task to submitting it, all sittings together.
+    """
+    if isinstance(lead_time, bool) or not isinstance(lead_time, (int, float)) or lead_time < 0:
+        return None
+    return float(lead_time) / regions if regions else None
 
 
 def pair_key(subject: str, target: str) -> str:
@@ -110,8 +125,9 @@ def outcome_rows(
     shapes by id as far as they can be decoded, `images` the image behind each item index that its regions are on
     (regions of other images are left out), `alone` whether no other annotator worked on the task. Texts are compared
     with the latest suggestion that existed when the annotation was last changed, or the one that the field itself
-    names. Sentences about relations in a whole-image text are free prose about no certain pair, and yield no row.
-    Nothing is ever suggested outside the assist arm, so whatever is written there is `added`.
+    names. Edit figures are those of `regiontext.metrics.edits`; `seconds` is each region's share of the annotation's
+    time, the same for all its fields. Sentences about relations in a whole-image text are free prose about no certain
+    pair, and yield no row. Nothing is ever suggested outside the assist arm, so whatever is written there is `added`.
     """
     results = annotation.get("result") or []
     updated = parse_time(annotation.get("updated_at"))
@@ -122,6 +138,7 @@ def outcome_rows(
     items = {id: int(shape.get("item_index") or 0) for id, shape in shapes.items()}
     author = annotation.get("completed_by")
     annotator = author.get("id") if isinstance(author, Mapping) else author
+    seconds = seconds_per_region(annotation.get("lead_time"), len(shapes))
 
     single = {
         (region, field): tuple(row.value)
@@ -143,6 +160,7 @@ def outcome_rows(
         if question is None:
             continue
         known = [regions[end] for end in ends if end is not None and end in regions]
+        edit = edit_of(item.suggested, item.final, closed=question.kind == "closed")
         rows.append(
             OutcomeRow(
                 annotation=int(annotation["id"]),
@@ -161,6 +179,12 @@ def outcome_rows(
                 labels=list(dict.fromkeys(label for region in known for label in region.labels)),
                 annotator=int(annotator) if annotator is not None else None,
                 model_version=offered.model_version if offered else None,
+                edit_chars=edit.chars,
+                edit_words=edit.words,
+                edit_share=edit.share,
+                meaning_changed=edit.meaning_changed,
+                seconds=seconds if ends[0] in shapes else None,
+                trap=offered is not None and TRAP in offered.decoding,
                 updated_at=updated or datetime.now(UTC),
             )
         )

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -171,7 +172,11 @@ class AnnotationRow(Base):
 
 
 class OutcomeRow(Base):
-    """What the human made of one field of one region in one annotation."""
+    """What the human made of one field of one region in one annotation.
+
+    edit_chars, edit_words, edit_share, meaning_changed: as in `regiontext.metrics.edits.Edit`. seconds: the region's
+    share of the annotation's time, where Label Studio tells it. trap: the suggestion was wrong on purpose.
+    """
 
     __tablename__ = "outcomes"
 
@@ -191,6 +196,13 @@ class OutcomeRow(Base):
     labels: Mapped[list[Any]]
     annotator: Mapped[int | None]
     model_version: Mapped[str | None] = mapped_column(String(256))
+    # None in the rows of versions that did not measure; the next collect fills them.
+    edit_chars: Mapped[int | None]
+    edit_words: Mapped[int | None]
+    edit_share: Mapped[float | None]
+    meaning_changed: Mapped[bool | None]
+    seconds: Mapped[float | None]
+    trap: Mapped[bool] = mapped_column(default=False, server_default=false())
     updated_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 

@@ -119,6 +119,58 @@ def test_what_became_of_suggestions(
         assert kept.image_hash == image_hash(picture(task))
 
 
+def test_how_far_each_answer_is_from_its_suggestion(
+    studio: FakeLabelStudio, settings: Settings, store: Store, task: int
+) -> None:
+    suggest(store, task, "r1", "caption", "a red car")
+    suggest(store, task, "r1", "quality", "clear")
+    suggest(store, task, "r2", "caption", "a tree")
+    suggest(store, task, "r3", "caption", "a ghost")
+    result = [*two_boxes(), caption("r1", "the red car"), quality("r1", "occluded")]
+    result += [caption("r2", "two trees")]
+    annotation = studio.add_annotation(task, result, lead_time=30.0)
+    send(studio, store, "ANNOTATION_CREATED", annotation)
+    process(settings, store)
+    id = annotation["id"]
+    figures = {}
+    with store.read() as session:
+        for row in session.scalars(select(OutcomeRow).where(OutcomeRow.annotation == id)):
+            edit = row.edit_chars, row.edit_words, row.meaning_changed
+            figures[row.region, row.field] = (*edit, row.seconds, row.trap)
+    assert figures == {
+        ("r1", "caption"): (3, 1, False, 15.0, False),
+        ("r1", "quality"): (2, 2, True, 15.0, False),
+        ("r2", "caption"): (4, 2, True, 15.0, False),
+        ("r3", "caption"): (7, 2, True, None, False),
+    }
+
+
+def test_collect_measures_what_an_older_version_did_not(
+    studio: FakeLabelStudio, settings: Settings, store: Store, task: int
+) -> None:
+    suggest(store, task, "r1", "caption", "a red car")
+    annotation = studio.add_annotation(
+        task, [*two_boxes(), caption("r1", "a blue car")], lead_time=None
+    )
+    project = studio.tasks[task]["project"]
+    run(settings, project)
+    with store.begin() as session:
+        row = session.get(OutcomeRow, (annotation["id"], "r1", "caption"))
+        assert row is not None
+        assert (row.edit_chars, row.meaning_changed, row.seconds) == (4, True, None)
+        row.edit_chars = row.meaning_changed = None
+    studio.tasks[task]["drafts"] = [
+        {"annotation": 0, "lead_time": 99.0},
+        {"annotation": annotation["id"], "lead_time": 8.0},
+    ]
+    assert run(settings, project).updated == 1
+    with store.read() as session:
+        row = session.get(OutcomeRow, (annotation["id"], "r1", "caption"))
+        assert row is not None
+        assert (row.edit_chars, row.meaning_changed, row.seconds) == (4, True, 4.0)
+    assert run(settings, project).updated == 0
+
+
 def test_collect_finds_what_webhooks_missed(
     studio: FakeLabelStudio, settings: Settings, store: Store, task: int
 ) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -21,11 +22,15 @@ from backend.cli.running import (
     output,
     progress_bar,
 )
+from backend.errors import BackendError
 from backend.up.settings import find_project, find_settings, remembered_project
+
+if TYPE_CHECKING:
+    from backend.jobs.finetune import FinetuneReport
 
 __all__ = ["add_to", "collect", "export", "finetune", "prelabel"]
 
-_LEARNING, _JUDGING = "Learning", "Judging"
+_LEARNING, _JUDGING, _SCHEDULE = "Learning", "Judging", "Schedule"
 
 AllProjects = Annotated[
     bool, typer.Option("--all-projects", help="Use the records of every project.")
@@ -190,7 +195,15 @@ def finetune(
     renders: Annotated[
         int,
         typer.Option(min=1, help="Ways each record is drawn.", rich_help_panel=_LEARNING),
-    ] = 2,
+    ] = 4,
+    dpo: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Visits of every preference pair after the supervised steps; 0 for none.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(help="Of all that is random.", rich_help_panel=_LEARNING)
     ] = 0,
@@ -210,19 +223,45 @@ def finetune(
     max_eval: Annotated[
         int, typer.Option(min=1, help="No more than these are asked.", rich_help_panel=_JUDGING)
     ] = 500,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            help="Stay, and run again so long after the last run: 30m, 6h, 7d.",
+            rich_help_panel=_SCHEDULE,
+        ),
+    ] = None,
+    after: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Stay, and run when there are so many new corrections that change the meaning.",
+            rich_help_panel=_SCHEDULE,
+        ),
+    ] = None,
+    new: Annotated[
+        bool,
+        typer.Option("--new", help="Begin afresh instead of going on with an interrupted run."),
+    ] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Cancel the run that is going on, or was interrupted.")
+    ] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Teach the model the corrections, and serve the result only if it proves better.
 
-    Better means: a paired bootstrap over the holdout records says so, and no slice is clearly worse.
+    Better means: a paired bootstrap over the holdout records says so, and no slice is clearly worse. A run that is
+    stopped or killed is gone on with by the next call.
     """
     with errors_in_one_line():
-        from backend.jobs.finetune import FinetuneOptions
-        from backend.jobs.finetune import finetune as run
+        from backend.jobs import finetune as job
 
         settings = find_settings(data_dir)
+        if cancel:
+            stopped = job.cancel_finetune(settings)
+            _say(output(), "cancelled" if stopped else "there is no run to cancel")
+            return
         number = _one_or_all(project, all_projects, data_dir)
-        options = FinetuneOptions(
+        options = job.FinetuneOptions(
             renders=renders,
             min_records=min_records,
             min_eval=min_eval,
@@ -232,22 +271,55 @@ def finetune(
             lr=lr,
             rank=rank,
             replay=replay,
+            dpo=dpo,
             seed=seed,
             threads=threads,
             device=device,
         )
+        every_s = _seconds(every)
         with progress_bar("finetune") as notify:
-            report = asyncio.run(run(settings, number, notify, options=options))
-        console = output()
-        for problem in report.problems:
-            _say(console, problem, "yellow")
-        decision = report.decision
-        _say(console, f"{report.champion}: {decision.champion:.3f}")
-        _say(console, f"{report.name}: {decision.challenger:.3f}")
-        verdict = "promoted" if report.promoted else "not promoted"
-        style = "bold green" if report.promoted else "bold yellow"
-        _say(console, f"{verdict}: {report.reason}", style)
-        _say(console, f"{report.seconds:.0f} s, everything in {report.run_dir}")
+            if every_s is not None or after is not None:
+                asyncio.run(
+                    job.keep_finetuning(
+                        settings,
+                        number,
+                        notify,
+                        options=options,
+                        every_s=every_s,
+                        after=after,
+                        told=_say_finetuned,
+                    )
+                )
+            report = asyncio.run(
+                job.finetune(settings, number, notify, options=options, afresh=new)
+            )
+        _say_finetuned(report)
+
+
+def _say_finetuned(report: FinetuneReport | BackendError) -> None:
+    console = output()
+    if isinstance(report, BackendError):
+        _say(console, f"no run: {report}", "yellow")
+        return
+    for problem in report.problems:
+        _say(console, problem, "yellow")
+    decision = report.decision
+    _say(console, f"{report.champion}: {decision.champion:.3f}")
+    _say(console, f"{report.name}: {decision.challenger:.3f}")
+    verdict = "promoted" if report.promoted else "not promoted"
+    style = "bold green" if report.promoted else "bold yellow"
+    _say(console, f"{verdict}: {report.reason}", style)
+    _say(console, f"{report.seconds:.0f} s, everything in {report.run_dir}")
+
+
+def _seconds(given: str | None) -> float | None:
+    """Seconds of "30m", "6h" or "7d"."""
+    if given is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", given.strip())
+    if found is None or not float(found[1]):
+        raise typer.BadParameter(f"--every {given!r}: write it as 30m, 6h or 7d")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 def _one_or_all(project: int | None, all_projects: bool, data_dir: Path) -> int | None:

@@ -1,4 +1,5 @@
-"""The folder that a training run reads: `train.jsonl`, one prompt and answer per line, and its pictures.
+"""The folder that a training run reads: `train.jsonl`, one prompt and answer per line, `preferences.jsonl`, one prompt
+with the chosen and the rejected answer per line, and their pictures.
 
 Knows nothing of the trainer beyond this format, and nothing of Label Studio.
 """
@@ -16,9 +17,10 @@ from backend.jobs.showing import Shown
 from regiontext.records.manifest import write_manifest
 from regiontext.records.record import Record
 
-__all__ = ["TRAIN_NAME", "TrainingSet"]
+__all__ = ["PAIRS_NAME", "TRAIN_NAME", "TrainingSet"]
 
 TRAIN_NAME = "train.jsonl"
+PAIRS_NAME = "preferences.jsonl"
 
 
 class TrainingSet:
@@ -27,11 +29,12 @@ class TrainingSet:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lines: list[str] = []
+        self._pairs: list[str] = []
         self._records: dict[str, Record] = {}
         (folder / "images").mkdir(parents=True)
 
-    def add(self, record: Record, shown: Shown) -> None:
-        """One way to show a record, with the human's answer."""
+    def add(self, record: Record, shown: Shown, *, preferred: bool = False) -> None:
+        """One way to show a record, with the human's answer; `preferred` to what was suggested."""
         names = []
         for number, image in enumerate(shown.rendered.images):
             name = f"images/{shown.rendered.hash[:32]}-{number}.png"
@@ -44,9 +47,15 @@ class TrainingSet:
             "prompt": shown.prompt,
             "answer": record.text,
             "options": list(record.options),
+            "suggested": _as_line(record),
             "source": "human",
         }
         self._lines.append(json.dumps(line, ensure_ascii=False))
+        rejected = _as_line(record)
+        if preferred and rejected and rejected != record.text:
+            pair = {key: line[key] for key in ("id", "images", "prompt")}
+            pair |= {"chosen": record.text, "rejected": rejected}
+            self._pairs.append(json.dumps(pair, ensure_ascii=False))
 
     @property
     def records(self) -> int:
@@ -57,9 +66,13 @@ class TrainingSet:
         """Write `train.jsonl` and `manifest.json`; returns the manifest."""
         text = "".join(f"{line}\n" for line in self._lines)
         (self._folder / TRAIN_NAME).write_text(text, encoding="utf-8")
+        if self._pairs:
+            text = "".join(f"{line}\n" for line in self._pairs)
+            (self._folder / PAIRS_NAME).write_text(text, encoding="utf-8")
         records = list(self._records.values())
         counts = {
             "examples": len(self._lines),
+            "preferences": len(self._pairs),
             "records": len(records),
             "images": len({record.image_hash for record in records}),
             "fields": dict(Counter(record.field for record in records)),
@@ -72,3 +85,10 @@ class TrainingSet:
         path = self._folder / name
         if not path.exists():
             image.save(path)
+
+
+def _as_line(record: Record) -> str | None:
+    """What was suggested, as `Record.text` writes the answer."""
+    if record.suggested is None:
+        return None
+    return (", " if record.kind == "closed" else " ").join(record.suggested)

@@ -1,57 +1,44 @@
 """Teaches the model what people corrected, and serves the result only if it has proved itself better.
 
-The order of one run: collect, choose records, render them, train a challenger in a process of its own, ask champion and
-challenger the same questions, decide, promote or discard. Each step is its own module; nothing before the decision
-changes what annotators get.
+One run is a durable workflow of five steps (`backend.jobs.finetune_steps`): killed at any moment, it goes on with the
+next call as if nothing had been. Around it: one run at a time, and a schedule. Knows the order of things only.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import select
 
-from backend.assistant import Assistant
 from backend.errors import BackendError
-from backend.jobs.compare import Compared, compare
-from backend.jobs.dataset import TrainingSet
-from backend.jobs.errors import JobError, NotEnough
-from backend.jobs.export import collect_from, configs_of
+from backend.jobs import finetune_durable as durable
+from backend.jobs.collect import collect
+from backend.jobs.errors import NotEnough
+from backend.jobs.finetune_choice import begun_at
 from backend.jobs.finetune_report import FinetuneOptions, FinetuneReport
-from backend.jobs.gate import decide
+from backend.jobs.finetune_steps import Steps
 from backend.jobs.lock import exclusive
-from backend.jobs.opening import workplace
-from backend.jobs.pictures import pictures
+from backend.jobs.opening import using_store, workplace
 from backend.jobs.progress import Notify, Progress, quiet
-from backend.jobs.records import HELD_OUT, LEARNT_FROM, load_records
-from backend.jobs.runs import (
-    Chosen,
-    begin_run,
-    choose,
-    close_interrupted,
-    record_result,
-    register,
-)
-from backend.jobs.showing import variants
-from backend.jobs.studio import Studio
-from backend.jobs.trainer import MODULE, train
-from backend.serving import Served, refresh
+from backend.jobs.records import LEARNT_FROM, project_numbers
+from backend.jobs.trainer import MODULE
 from backend.settings import Settings
-from backend.store import ModelVersionRow, Store
-from regiontext.errors import RegiontextError
-from regiontext.labelstudio.config import LabelingConfig
-from regiontext.records.manifest import write_manifest
-from regiontext.records.record import Record
+from backend.store import ImageRow, OutcomeRow, Store
+from regiontext.metrics.meaning import values_meaning_changed
 
-__all__ = ["FinetuneOptions", "FinetuneReport", "finetune"]
+__all__ = [
+    "FinetuneOptions",
+    "FinetuneReport",
+    "cancel_finetune",
+    "finetune",
+    "new_corrections",
+    "next_round",
+]
+
+_POLL_S = 60.0
 
 
 async def finetune(
@@ -62,266 +49,149 @@ async def finetune(
     options: FinetuneOptions | None = None,
     store: Store | None = None,
     trainer: str = MODULE,
+    afresh: bool = False,
 ) -> FinetuneReport:
     """Train on the corrections of a project (of all, if None), judge, and promote the result if it is better.
 
-    Everything about the run stays in `runs/NNNN` of the data folder: the training set, the adapter, the log, both
-    models' answers and a manifest. Killed at any moment, it changes nothing that is served.
+    A run that was killed, or that failed because a server was away, is gone on with instead, as it was begun; `afresh`
+    cancels it. Everything about a run stays in `runs/NNNN` of the data folder: what it chose, the training set, the
+    checkpoints or the adapter, the log, both models' answers and a manifest.
 
-    Raises NotEnough if there are too few records, JobError if training fails, ModelUnavailable and LabelStudioError
-    if either does not answer.
+    Raises NotEnough if there are too few records, JobError if training fails or the run is cancelled,
+    ModelUnavailable and LabelStudioError if either does not answer.
     """
 
     def waiting(words: str) -> None:
         progress(Progress(0, None, words))
 
-    async with (
-        exclusive(settings.data_dir / "locks", "finetune", waiting=waiting),
-        workplace(settings, store) as (assistant, studio),
-    ):
-        run = _Run(assistant, studio, progress, options or FinetuneOptions(), trainer)
-        return await run.go(project)
-
-
-@dataclass
-class _Run:
-    """One run, from the first record to the decision."""
-
-    assistant: Assistant
-    studio: Studio
-    progress: Notify
-    options: FinetuneOptions
-    trainer: str
-    problems: list[str] = field(default_factory=list)
-    last: Progress = field(default_factory=lambda: Progress(0, None, "beginning"))
-
-    async def go(self, project: int | None) -> FinetuneReport:
-        began = time.monotonic()
-        settings, store, model = (
-            self.assistant.settings,
-            self.assistant.store,
-            self.assistant.model,
-        )
-        served = await refresh(settings, store, model)
-        root = await self._root(served)
-        for name in await asyncio.to_thread(close_interrupted, store):
-            await model.unload_adapter(name)
-        projects, problems = await collect_from(settings, project, self.progress, store)
-        self.problems += problems
-        configs = await configs_of(self.studio, projects)
-        chosen = await asyncio.to_thread(self._choose, project, projects)
-
-        run_dir = begin_run(settings.data_dir.absolute(), self._taken())
-        name = f"{served.base}:{run_dir.name}"
-        data = await self._render(chosen, configs, served, run_dir / "data")
-        adapter = run_dir / "adapter"
-        await train(
-            root,
-            run_dir / "data",
-            adapter,
-            run_dir / "train.log",
-            options=self.options.for_trainer(),
-            threads=self.options.threads or os.cpu_count() or 1,
-            step=lambda step, of, loss: self._tell(step, of, f"training (loss {loss:.3f})"),
-            module=self.trainer,
-        )
-        await asyncio.to_thread(
-            register, store, name, base=served.base, adapter=adapter, run_dir=run_dir
-        )
-        compared = await self._compare(chosen, configs, served, name, adapter)
-        decision = decide([item.judged for item in compared], seed=self.options.seed)
-        counts = {
-            "training": data["counts"],
-            "judging": _counts([item for item in compared if not item.judged.guard]),
-            "guarding": _counts([item for item in compared if item.judged.guard]),
-            "validation_judges": chosen.validated,
-        }
-        report = FinetuneReport(
-            run=run_dir.name,
-            name=name,
-            promoted=decision.promote,
-            reason=decision.reason,
-            champion=served.model,
-            decision=decision,
-            counts=counts,
-            seconds=round(time.monotonic() - began, 1),
-            run_dir=run_dir,
-            problems=self.problems,
-        )
-        await asyncio.to_thread(self._write_down, report, compared, configs, root)
-        metrics = {"reason": decision.reason, **decision.to_dict(), "counts": counts}
-        await asyncio.to_thread(record_result, store, name, metrics, promote=decision.promote)
-        if decision.promote:
-            await self._announce(projects)
-        else:
-            await model.unload_adapter(name)
-        return report
-
-    async def _root(self, served: Served) -> str:
-        """The folder or hub id of the base model, as its server announces it."""
-        for model in await self.assistant.model.models():
-            if model["id"] == served.base:
-                root = str(model.get("root") or "")
-                if root.startswith(("/", ".")) and not Path(root).is_dir():
-                    raise JobError(
-                        f"the model server has its model in {root}, which is not a folder on this machine; "
-                        "fine-tuning runs where the model's folder is"
-                    )
-                if root:
-                    return root
-        raise JobError(
-            f"the model server does not say where the base model {served.base!r} is "
-            "(no root in GET /v1/models)"
-        )
-
-    def _choose(self, project: int | None, projects: Sequence[int]) -> Chosen:
-        store, options = self.assistant.store, self.options
-        learnt_from, held_out = (
-            [r for r in load_records(store, project, arms=arms) if r.project in projects]
-            for arms in (LEARNT_FROM, HELD_OUT)
-        )
-        return choose(
-            learnt_from,
-            held_out,
-            min_records=options.min_records,
-            min_eval=options.min_eval,
-            max_eval=options.max_eval,
-        )
-
-    def _taken(self) -> list[str]:
-        with self.assistant.store.read() as session:
-            return list(session.scalars(select(ModelVersionRow.name)))
-
-    async def _render(
-        self,
-        chosen: Chosen,
-        configs: dict[int, LabelingConfig],
-        served: Served,
-        folder: Path,
-    ) -> dict[str, Any]:
-        """Write the training set; its manifest."""
-        records = chosen.training
-        data, done = TrainingSet(folder), 0
-        async for image, group in pictures(
-            self.studio, self.assistant.images, configs, records, problem=self._problem
-        ):
-            for record in group:
-                try:
-                    shown = variants(
-                        record,
-                        image,
-                        served.view,
-                        configs[record.project],
-                        renders=self.options.renders,
-                        seed=self.options.seed,
-                    )
-                    await asyncio.to_thread(_add_all, data, record, shown)
-                except RegiontextError as fault:
-                    self._problem(f"record {record.id}: {fault}")
-                done += 1
-            self._tell(done, len(records), "rendering what was corrected")
-        if data.records < self.options.min_records:
-            raise NotEnough(
-                f"only {data.records} of {len(records)} texts can be learnt from: {self.problems[-1]}"
+    async def work(given: dict[str, Any]) -> FinetuneReport:
+        # Opened here: what DBOS takes up runs in an event loop of its own.
+        async with workplace(settings, store) as (assistant, studio):
+            steps = Steps(
+                assistant, studio, progress, FinetuneOptions(**given["options"]), given["trainer"]
             )
-        return await asyncio.to_thread(
-            data.finish, view=served.view.to_dict(), seed=self.options.seed
+            begun = await durable.step("begin", steps.begin, given["project"], durable.job_id())
+            run = begun["run"]
+            rendered = await durable.step("render", steps.render, run)
+            await durable.step("train", steps.train, run)
+            report: FinetuneReport = await durable.step(
+                "judge", steps.judge, run, rendered["counts"], rendered["problems"]
+            )
+            settled = await durable.step("settle", steps.settle, report)
+            return replace(report, problems=[*report.problems, *settled["problems"]])
+
+    async with exclusive(settings.data_dir / "locks", "finetune", waiting=waiting):
+        if afresh:
+            await asyncio.to_thread(durable.cancel_unfinished, settings.database_url)
+        async with durable.working(settings.database_url, work) as line:
+            left = await asyncio.to_thread(line.unfinished)
+            if left is not None:
+                waiting("going on with the run that was interrupted")
+                found: FinetuneReport = await line.go_on(left)
+                return found
+            given = {"project": project, "options": asdict(options or FinetuneOptions())}
+            done: FinetuneReport = await line.start(given | {"trainer": trainer})
+            return done
+
+
+def cancel_finetune(settings: Settings) -> int:
+    """Cancel the run that is going on, here or in another process, or that was interrupted; how many there were."""
+    return len(durable.cancel_unfinished(settings.database_url))
+
+
+async def next_round(
+    settings: Settings,
+    project: int | None = None,
+    progress: Notify = quiet,
+    *,
+    every_s: float | None,
+    after: int | None,
+    store: Store | None = None,
+    poll_s: float = _POLL_S,
+) -> int:
+    """Wait until the next run is due; how many new corrections there are then.
+
+    Due: `every_s` seconds after the last run began (at once without one), and with at least `after` new corrections
+    that change the meaning (1 if None). Both are read from the data folder and the store, so a schedule outlives its
+    process. Label Studio being away is waited for.
+    """
+    least = 1 if after is None else after
+    async with using_store(settings, store) as opened:
+        while True:
+            begun = await asyncio.to_thread(begun_at, settings.data_dir)
+            left = begun + (every_s or 0.0) - time.time()
+            found, words = 0, ""
+            if left <= 0:
+                words = await _collected(settings, project, opened)
+                found = await asyncio.to_thread(new_corrections, opened, begun, project)
+                if found >= least:
+                    return found
+            shown = words or (
+                f"next run in {left / 60:.0f} min at the earliest"
+                if left > 0
+                else f"{found} of {least} new corrections"
+            )
+            progress(Progress(found, least, shown))
+            await asyncio.sleep(min(poll_s, left) if left > 0 else poll_s)
+
+
+def new_corrections(store: Store, since: float, project: int | None = None) -> int:
+    """How many corrections came after `since` (UNIX seconds) that a model can learn from and that change the meaning.
+
+    Texts that were added where nothing was suggested count; holdout never does.
+    """
+    query = (
+        select(OutcomeRow)
+        .join(ImageRow, ImageRow.hash == OutcomeRow.image_hash)
+        .where(ImageRow.arm.in_(list(LEARNT_FROM)), OutcomeRow.outcome.in_(("edited", "added")))
+    )
+    if project is not None:
+        query = query.where(OutcomeRow.project == project)
+    with store.read() as session:
+        return sum(
+            row.updated_at.timestamp() > since and _meant(row) for row in session.scalars(query)
         )
 
-    async def _compare(
-        self,
-        chosen: Chosen,
-        configs: Mapping[int, LabelingConfig],
-        served: Served,
-        name: str,
-        adapter: Path,
-    ) -> list[Compared]:
-        client, settings = self.assistant.model, self.assistant.settings
-        await client.load_adapter(name, str(adapter))
-        if served.adapter is not None and served.adapter_path is not None:
-            await client.load_adapter(served.adapter, served.adapter_path)
-        records = [*chosen.judging, *chosen.guarding]
+
+def _meant(row: OutcomeRow) -> bool:
+    if row.outcome == "added":
+        return True
+    before, after = ([str(value) for value in part] for part in (row.suggested, row.final))
+    return values_meaning_changed(before, after, closed=bool(row.options))
+
+
+async def _collected(settings: Settings, project: int | None, store: Store) -> str:
+    """Collect what is new; what went wrong, in one line."""
+    words = ""
+    for number in [project] if project is not None else project_numbers(store):
         try:
-            compared = await compare(
-                client,
-                self.studio,
-                self.assistant.images,
-                configs,
-                records,
-                guards={record.id for record in chosen.guarding},
-                champion=served.model,
-                challenger=name,
-                view=served.view,
-                max_tokens=settings.max_tokens,
-                concurrency=settings.model_concurrency,
-                asked=lambda n: self._tell(n, len(records), "asking champion and challenger"),
-                problem=self._problem,
-            )
-        except BackendError:
-            await client.unload_adapter(name)
-            raise
-        if sum(not item.judged.guard for item in compared) < self.options.min_eval:
-            await client.unload_adapter(name)
-            raise NotEnough(
-                f"only {len(compared)} of {len(records)} texts can be judged by: {self.problems[-1]}"
-            )
-        return compared
-
-    def _write_down(
-        self,
-        report: FinetuneReport,
-        compared: Sequence[Compared],
-        configs: Mapping[int, LabelingConfig],
-        root: str,
-    ) -> None:
-        """Both models' answers and the manifest, into the run's folder."""
-        lines = [json.dumps(item.to_dict(), ensure_ascii=False) for item in compared]
-        text = "".join(f"{line}\n" for line in lines)
-        (report.run_dir / "answers.jsonl").write_text(text, encoding="utf-8")
-        write_manifest(
-            report.run_dir,
-            counts=report.counts,
-            filters={"projects": sorted(configs), "arms": list(LEARNT_FROM)},
-            extra={
-                "kind": "run",
-                "name": report.name,
-                "base": root,
-                "champion": report.champion,
-                "options": asdict(self.options),
-                "decision": report.decision.to_dict(),
-                "promoted": report.promoted,
-                "seconds": report.seconds,
-                "config_hashes": {str(number): config.hash for number, config in configs.items()},
-                "left_out": list(self.problems),
-            },
-        )
-
-    async def _announce(self, projects: Sequence[int]) -> None:
-        """Make Label Studio ask for the model version, which is another one now."""
-        for number in projects:
-            try:
-                await self.studio.refresh_backends(number)
-            except BackendError as fault:
-                self._problem(f"project {number}: not told of the new version: {fault}")
-
-    def _tell(self, done: int, total: int, doing: str) -> None:
-        self.last = Progress(done, total, doing)
-        self.progress(self.last)
-
-    def _problem(self, line: str) -> None:
-        self.problems.append(line)
-        self.progress(replace(self.last, problem=line))
+            await collect(settings, number, store=store)
+        except BackendError as error:
+            words = str(error)
+    return words
 
 
-def _add_all(data: TrainingSet, record: Record, shown: Any) -> None:
-    for one in shown:
-        data.add(record, one)
+async def keep_finetuning(
+    settings: Settings,
+    project: int | None,
+    progress: Notify,
+    *,
+    options: FinetuneOptions,
+    every_s: float | None,
+    after: int | None,
+    told: Any,
+) -> None:
+    """Run after run, each when it is due, until the process is stopped; `told(report or error)` after each.
 
-
-def _counts(compared: Sequence[Compared]) -> dict[str, Any]:
-    return {
-        "records": len(compared),
-        "images": len({item.record.image_hash for item in compared}),
-        "fields": dict(Counter(item.record.field for item in compared)),
-        "arms": dict(Counter(item.record.arm for item in compared)),
-    }
+    A run that failed is not begun again before more corrections came or `every_s` passed.
+    """
+    while True:
+        await next_round(settings, project, progress, every_s=every_s, after=after)
+        try:
+            told(await finetune(settings, project, progress, options=options))
+        except NotEnough as error:
+            told(error)
+            await asyncio.sleep(_POLL_S)
+        except BackendError as error:
+            told(error)
+            await asyncio.sleep(_POLL_S)

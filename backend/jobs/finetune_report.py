@@ -12,17 +12,23 @@ from backend.jobs.gate import Decision
 
 __all__ = ["FinetuneOptions", "FinetuneReport"]
 
+_FOR_TRAINER = (
+    *("steps", "batch_size", "lr", "rank", "replay", "passes", "emphasis", "dpo", "beta"),
+    *("seed", "device"),
+)
+
 
 @dataclass(frozen=True)
 class FinetuneOptions:
     """How a run learns and judges; what is None is left to the trainer and the model folder.
 
-    renders: ways each record is shown, the first of them as it will be asked. min_records, min_eval: fewer records to
-    learn from, or to judge by, and the run does not begin. max_eval: no more than these are asked. threads: for the
-    trainer, None for all processors.
+    renders: ways each record is shown, the first of them as it will be asked, the others with random marks, so that
+    hardly any visit repeats a drawing. min_records, min_eval: fewer records to learn from, or to judge by, and the
+    run does not begin. max_eval: no more than these are asked. dpo: visits of every preference pair after the
+    supervised steps, 0 for none. threads: for the trainer, None for all processors.
     """
 
-    renders: int = 2
+    renders: int = 4
     min_records: int = 8
     min_eval: int = 8
     max_eval: int = 500
@@ -31,6 +37,10 @@ class FinetuneOptions:
     lr: float | None = None
     rank: int | None = None
     replay: float | None = None
+    passes: float | None = None
+    emphasis: float | None = None
+    dpo: float | None = None
+    beta: float | None = None
     seed: int = 0
     threads: int | None = None
     device: str | None = None
@@ -43,8 +53,7 @@ class FinetuneOptions:
 
     def for_trainer(self) -> dict[str, int | float | str | None]:
         """The options that the trainer takes under the same names."""
-        names = ("steps", "batch_size", "lr", "rank", "replay", "seed", "device")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _FOR_TRAINER}
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,7 @@ class FinetuneReport:
 
     name: the id of the new model ("base:0001"). decision: the figures of both models, with the reason. counts: of
     records. problems: one line per record or image that was left out, and about Label Studio where it could not be
-    told of the new version.
+    told of the new version. seconds: since the run began, with the time that it lay interrupted.
     """
 
     run: str

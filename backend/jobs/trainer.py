@@ -10,18 +10,31 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from backend.jobs.errors import JobError
 
-__all__ = ["MODULE", "Step", "train"]
+__all__ = ["MODULE", "Said", "Step", "train"]
 
 MODULE = "model_server.training.finetune"
 
 # Progress bars of libraries are one line, drawn over and over.
 _LONGEST_LINE = 2**24
 
-Step = Callable[[int, int, float], None]
+
+@dataclass(frozen=True)
+class Said:
+    """How far the trainer is: steps done, of how many, their loss, on what, and the seconds left if it knows."""
+
+    step: int
+    of: int
+    loss: float
+    phase: str = "corrections"
+    eta_s: float | None = None
+
+
+Step = Callable[[Said], None]
 
 
 async def train(
@@ -37,10 +50,11 @@ async def train(
 ) -> None:
     """Train an adapter for `base` (a model folder or hub id) on the folder `data` and write it to `out`.
 
-    `options` become `--name value` (those that are None are left out); everything the trainer says goes into `log`,
-    and `step(step, of, loss)` is called for its progress lines. Raises JobError with the trainer's last words.
+    Goes on from the last checkpoint of an earlier call for the same `out`. The trainer ends when this process does,
+    however that ends. `options` become `--name value` (those that are None are left out); everything the trainer says
+    goes into `log`, and `step` is called for its progress lines. Raises JobError with the trainer's last words.
     """
-    command = [sys.executable, "-m", module, "--base", base]
+    command = [sys.executable, "-m", module, "--base", base, "--resume", "--leashed"]
     command += ["--data", str(data), "--out", str(out), "--threads", str(threads)]
     for name, value in options.items():
         if value is not None:
@@ -49,7 +63,8 @@ async def train(
     with log.open("ab") as file:
         process = await asyncio.create_subprocess_exec(
             *command,
-            stdin=asyncio.subprocess.DEVNULL,
+            # The leash: it closes when this process is gone, and nothing is ever written to it.
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             # One pipe for both, or an error would stand in the log before what was said ahead of it.
             stderr=asyncio.subprocess.STDOUT,
@@ -62,7 +77,7 @@ async def train(
                 file.write(line)
                 file.flush()
                 if (said := _progress(line)) is not None:
-                    step(*said)
+                    step(said)
             status = await process.wait()
         finally:
             if process.returncode is None:
@@ -74,12 +89,19 @@ async def train(
         raise JobError(f"training ended without an adapter at {out}; see {log}")
 
 
-def _progress(line: str | bytes) -> tuple[int, int, float] | None:
-    """Step, of how many, and loss; None for a line that is only for the log."""
+def _progress(line: str | bytes) -> Said | None:
+    """What a progress line says; None for a line that is only for the log."""
     try:
         said = json.loads(line)
-        return int(said["step"]), int(said["of"]), float(said["loss"])
-    except (ValueError, KeyError, TypeError):
+        eta = said.get("eta_s")
+        return Said(
+            int(said["step"]),
+            int(said["of"]),
+            float(said["loss"]),
+            str(said.get("phase", "corrections")),
+            None if eta is None else float(eta),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 
@@ -13,13 +14,19 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     for name in ("base", "data", "out", "threads", "steps", "seed", "lr"):
         parser.add_argument(f"--{name}")
+    for name in ("resume", "leashed"):
+        parser.add_argument(f"--{name}", action="store_true")
     args = parser.parse_args()
+    assert args.resume and args.leashed
     data = Path(args.data)
     lines = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
     assert all((data / image).is_file() for line in lines for image in line["images"])
     print("a line that is no progress", flush=True)
     for step in (1, 2):
-        print(json.dumps({"step": step, "of": 2, "loss": 1 / step}), flush=True)
+        time.sleep(float(os.environ.get("FAKE_TRAINER_S", "0")))
+        print(
+            json.dumps({"step": step, "of": 2, "loss": 1 / step, "eta_s": 2.0 - step}), flush=True
+        )
     if args.steps == "666":
         print("finetune: the loss is nan", file=sys.stderr)
         return 2

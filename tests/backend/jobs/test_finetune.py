@@ -13,7 +13,7 @@ from backend.jobs.errors import JobError, NotEnough
 from backend.jobs.finetune import finetune
 from backend.jobs.finetune_report import FinetuneOptions, FinetuneReport
 from backend.jobs.progress import Progress
-from backend.jobs.trainer import train
+from backend.jobs.trainer import Said, train
 from backend.serving import served
 from backend.settings import Settings
 from backend.store import ModelVersionRow, Store
@@ -91,14 +91,14 @@ def test_a_better_model_is_promoted(
     assert now is not None
     assert now.version(parse_config(CONFIG)).startswith("tiny@0001+r")
     assert "GET /api/ml" in studio.calls
-    assert any("training (loss" in progress.doing for progress in seen)
+    assert any("training on corrections (loss" in progress.doing for progress in seen)
 
     # Holdout judges and is not learnt from; the validation split is neither here.
     assert report.counts["judging"]["arms"] == {"holdout": report.counts["judging"]["records"]}
     assert report.counts["training"]["arms"] == {"assist": report.counts["training"]["records"]}
     data = report.run_dir / "data"
     lines = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
-    assert len(lines) == 2 * report.counts["training"]["records"]
+    assert len(lines) == 4 * report.counts["training"]["records"]
     assert {line["answer"] for line in lines} == {"a zigzag car", "occluded"}
     assert all(set(line) == set(lines[0]) for line in lines)
     assert len({line["prompt"] for line in lines if not line["options"]}) > 3
@@ -202,9 +202,15 @@ def test_a_server_that_dies_while_judging_changes_nothing(
     now = served(settings, store)
     assert now is not None
     assert now.adapter is None
+    adapter = settings.data_dir / "runs" / "0001" / "adapter" / "run.json"
+    trained = adapter.stat().st_mtime_ns
+    # What was trained is not trained again.
     model_server.down, model_server.say = False, learns
-    assert run(settings, project).promoted
-    assert versions(store) == {"tiny:0001": "rejected", "tiny:0002": "champion"}
+    report = run(settings, project)
+    assert report.promoted and report.name == "tiny:0001"
+    assert adapter.stat().st_mtime_ns == trained
+    assert versions(store) == {"tiny:0001": "champion"}
+    assert run(settings, project).name == "tiny:0002"
 
 
 def test_a_model_folder_elsewhere_is_said(
@@ -248,7 +254,7 @@ def test_progress_after_an_error_is_not_its_reason(tmp_path: Path) -> None:
         "print(json.dumps({'step': 1, 'of': 2, 'loss': 0.5}), flush=True)\n"
         "sys.exit(3)\n"
     )
-    seen: list[tuple[int, int, float]] = []
+    seen: list[Said] = []
     with (
         pytest.MonkeyPatch.context() as patch,
         pytest.raises(JobError, match=r"status 3\): finetune: out of memory"),
@@ -262,8 +268,8 @@ def test_progress_after_an_error_is_not_its_reason(tmp_path: Path) -> None:
                 tmp_path / "train.log",
                 options={},
                 threads=1,
-                step=lambda step, of, loss: seen.append((step, of, loss)),
+                step=seen.append,
                 module="late_progress",
             )
         )
-    assert seen == [(1, 2, 0.5)]
+    assert seen == [Said(1, 2, 0.5)]

@@ -1,0 +1,208 @@
+"""A run that is killed goes on with the next call; a schedule knows when the next one is due."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import create_engine, select, text
+
+from backend.jobs.collect import collect
+from backend.jobs.errors import JobError
+from backend.jobs.finetune import cancel_finetune, finetune, new_corrections, next_round
+from backend.jobs.finetune_choice import begun_at, read_choice
+from backend.jobs.finetune_report import FinetuneOptions, FinetuneReport
+from backend.jobs.finetune_steps import PROGRESS_NAME
+from backend.jobs.progress import Progress
+from backend.settings import Settings
+from backend.store import ModelVersionRow, OutcomeRow, Store
+from tests.backend.jobs.fakes import (
+    KEY,
+    FakeLabelStudio,
+    FakeModelServer,
+    caption,
+    picture,
+    quality,
+    two_boxes,
+)
+from tests.backend.jobs.test_finetune import TRAINER, learns, project, versions
+
+__all__ = ["project"]
+
+COMMAND = """
+import asyncio, sys
+from backend.jobs.finetune import FinetuneOptions, finetune
+from backend.settings import Settings
+url, model, data, database, project = sys.argv[1:]
+settings = Settings(label_studio_url=url, label_studio_api_key={key!r}, model_url=model, data_dir=data,
+                    database_url=database, holdout=0, control=0, _env_file=None)
+told = lambda p: print(p.doing, flush=True)
+asyncio.run(finetune(settings, int(project), told, options=FinetuneOptions(threads=1), trainer={trainer!r}))
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_runs_of_another_test(database_url: str) -> None:
+    """On PostgreSQL, DBOS keeps its tables in a schema of its own, which the tests share."""
+    if database_url.startswith("postgresql"):
+        with create_engine(database_url).begin() as connection:
+            connection.execute(text("DROP SCHEMA IF EXISTS dbos CASCADE"))
+
+
+def start(settings: Settings, project: int, **environment: str) -> subprocess.Popen[str]:
+    command = COMMAND.format(key=KEY, trainer=TRAINER)
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-c", command, settings.label_studio_url, settings.model_url),
+            *(str(settings.data_dir), settings.database_url, str(project)),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
+
+
+def run(settings: Settings, project: int, progress: list[str] | None = None) -> FinetuneReport:
+    def told(p: Progress) -> None:
+        if progress is not None:
+            progress.append(p.doing)
+
+    options = FinetuneOptions(threads=1)
+    return asyncio.run(finetune(settings, project, told, options=options, trainer=TRAINER))
+
+
+@pytest.mark.parametrize("moment", ["rendering", "training", "asking"])
+def test_killed_and_gone_on_with(
+    model_server: FakeModelServer, settings: Settings, store: Store, project: int, moment: str
+) -> None:
+    process = start(settings, project, FAKE_TRAINER_S="0.5" if moment == "training" else "0")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(moment):
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.wait()
+    (run_dir,) = (settings.data_dir / "runs").iterdir()
+    before = (run_dir / "choice.json").read_bytes()
+    words: list[str] = []
+    report = run(settings, project, words)
+    assert "going on with the run that was interrupted" in words
+    assert report.name == "tiny:0001" and report.promoted
+    assert (run_dir / "choice.json").read_bytes() == before
+    if moment == "asking":
+        assert not any(line.startswith(("training", "rendering")) for line in words)
+    assert versions(store) == {"tiny:0001": "champion"}
+    assert list(model_server.adapters) == ["tiny:0001"]
+    assert not (run_dir / PROGRESS_NAME).exists()
+    # The next call is a run of its own.
+    assert run(settings, project).name == "tiny:0002"
+
+
+def test_cancelled_from_elsewhere(
+    model_server: FakeModelServer, settings: Settings, store: Store, project: int
+) -> None:
+    process = start(settings, project, FAKE_TRAINER_S="30")
+    deadline = time.monotonic() + 60
+    while not (settings.data_dir / "runs" / "0001" / "train.log").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert cancel_finetune(settings) == 1
+    assert process.wait(30) == 1
+    assert cancel_finetune(settings) == 0
+    assert versions(store) == {}
+    assert run(settings, project).name == "tiny:0002"
+
+
+def test_what_is_chosen_is_kept_as_it_was(settings: Settings, project: int) -> None:
+    report = run(settings, project)
+    choice = read_choice(report.run_dir)
+    assert choice.name == "tiny:0001" and choice.projects == (project,)
+    record = choice.chosen.training[0]
+    assert isinstance(record.shapes, tuple) and isinstance(record.size, tuple)
+    assert record.text in ("a zigzag car", "occluded")
+    assert abs(choice.begun - time.time()) < 600
+    assert begun_at(settings.data_dir) == choice.begun
+    assert begun_at(settings.data_dir / "nowhere") == 0
+    (report.run_dir / "choice.json").unlink()
+    with pytest.raises(JobError, match="--new"):
+        read_choice(report.run_dir)
+
+
+def test_only_corrections_that_change_the_meaning_are_counted(
+    studio: FakeLabelStudio, settings: Settings, store: Store
+) -> None:
+    id = studio.add_project()
+    for seed in range(3):
+        result = [*two_boxes(), caption("r1", "a red car"), quality("r2", "occluded")]
+        studio.add_annotation(studio.add_task(id, picture(seed)), result)
+    asyncio.run(collect(settings, id, store=store))
+    assert new_corrections(store, 0.0) == 6  # All added: nothing had been suggested.
+    with store.begin() as session:
+        for row in session.scalars(select(OutcomeRow).where(OutcomeRow.field == "caption")):
+            row.outcome, row.suggested = "edited", ["the red car"]
+    assert new_corrections(store, 0.0, id) == 3
+    assert new_corrections(store, time.time() + 60) == 0
+    assert new_corrections(store, 0.0, id + 1) == 0
+
+
+def test_the_next_run_is_due(
+    studio: FakeLabelStudio, settings: Settings, store: Store, project: int
+) -> None:
+    told: list[str] = []
+
+    async def due(every_s: float | None, after: int | None, seconds: float) -> int | None:
+        going = next_round(
+            settings, project, lambda p: told.append(p.doing),
+            every_s=every_s, after=after, store=store, poll_s=0.05,
+        )  # fmt: skip
+        try:
+            return await asyncio.wait_for(going, seconds)
+        except TimeoutError:
+            return None
+
+    assert asyncio.run(due(3600, 5, 60)) == 60  # Never run before: due at once.
+    assert asyncio.run(due(None, 61, 3)) is None
+    assert "60 of 61 new corrections" in told
+    run(settings, project)
+    assert asyncio.run(due(None, None, 3)) is None  # Nothing new since.
+    assert asyncio.run(due(3600, None, 1)) is None
+    assert told[-1] == "next run in 60 min at the earliest"
+    task = studio.add_task(project, picture(99))
+    later = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+    studio.add_annotation(task, [*two_boxes(), caption("r1", "a van")], updated_at=later)
+    assert asyncio.run(due(None, 1, 30)) == 1
+
+
+def test_pairs_to_prefer_are_written(
+    studio: FakeLabelStudio, model_server: FakeModelServer, settings: Settings, store: Store
+) -> None:
+    model_server.say = learns
+    (settings.data_dir / "model").mkdir(parents=True)
+    model_server.root = str(settings.data_dir / "model")
+    id = studio.add_project()
+    for seed in range(30):
+        task = studio.add_task(id, picture(seed))
+        studio.add_annotation(task, [*two_boxes(), caption("r1", "a zigzag car")])
+    asyncio.run(collect(settings, id, store=store))
+    with store.begin() as session:
+        for index, row in enumerate(session.scalars(select(OutcomeRow))):
+            row.outcome, row.suggestion = "edited", "s"
+            # An article is no other meaning.
+            row.suggested = ["a plain car" if index % 2 else "the zigzag car"]
+    report = run(settings, id)
+    data = report.run_dir / "data"
+    pairs = [json.loads(line) for line in (data / "preferences.jsonl").read_text().splitlines()]
+    assert pairs and all(pair["rejected"] == "a plain car" for pair in pairs)
+    assert {pair["chosen"] for pair in pairs} == {"a zigzag car"}
+    assert report.counts["training"]["preferences"] == len(pairs)
+    lines = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
+    assert {line["suggested"] for line in lines} == {"a plain car", "the zigzag car"}
+    with store.read() as session:
+        assert session.scalars(select(ModelVersionRow.name)).all() == [report.name]

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +72,18 @@ def stop(process: subprocess.Popen[bytes], seconds: float = 20) -> None:
 
 
 @contextmanager
-def running_label_studio(data_dir: Path, port: int | None = None) -> Iterator[LabelStudioServer]:
-    """A Label Studio with its own data folder, legacy tokens on and loopback backends allowed."""
+def running_label_studio(
+    data_dir: Path,
+    port: int | None = None,
+    *,
+    sub_path: str = "",
+    more: Mapping[str, str] | None = None,
+) -> Iterator[LabelStudioServer]:
+    """A Label Studio with its own data folder, legacy tokens on and loopback backends allowed.
+
+    sub_path: what it believes to stand before its paths, as behind a proxy that takes it away. more: variables of its
+    environment.
+    """
     port = port or free_port()
     data_dir.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(20)
@@ -88,10 +98,11 @@ def running_label_studio(data_dir: Path, port: int | None = None) -> Iterator[La
         "SENTRY_DSN": "",
         "FRONTEND_SENTRY_DSN": "",
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+        **(more or {}),
     }
     command = [
         str(Path(sys.executable).with_name("label-studio")), "start", "--no-browser",
-        "--port", str(port), "--internal-host", "127.0.0.1", "--host", url,
+        "--port", str(port), "--internal-host", "127.0.0.1", "--host", url + sub_path,
         "--data-dir", str(data_dir), "--username", email, "--password", password,
         "--user-token", token, "--enable-legacy-api-token", "--init",
     ]  # fmt: skip

@@ -31,6 +31,13 @@ def up(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the project in a browser.")
     ] = True,
+    assistant: Annotated[
+        bool,
+        typer.Option(
+            "--assistant/--no-assistant",
+            help="Run the assistant inside Label Studio's page, for every tool.",
+        ),
+    ] = True,
     host: Annotated[
         str,
         typer.Option(
@@ -115,5 +122,6 @@ def up(
             backend_url=backend_url,
             project_title=project_title,
             browser=browser,
+            assistant=assistant,
         )
         raise typer.Exit(run(options, output()))

@@ -6,6 +6,7 @@ Studio's packages (`core`) are on the path. Knows nothing of regiontext.
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 
 # Its Sentry set-up asks the settings for the next three while they are still being loaded.
@@ -23,7 +24,7 @@ FRONTEND_SENTRY_DSN = None
 
 MIDDLEWARE = ["backend.up.offline.no_outside_calls", *MIDDLEWARE]
 
-if find_spec("plugin") is not None:
+if os.environ.get("REGIONTEXT_ASSIST_SECRET") and find_spec("plugin") is not None:
     # Last, so that the page is complete and its policy not yet written.
     MIDDLEWARE = [*MIDDLEWARE, "plugin.middleware.script_in_page"]
     ROOT_URLCONF = "plugin.urls"

@@ -21,7 +21,8 @@ class UpOptions:
     label_studio_url: use that Label Studio (with api_key) instead of starting one. model_url: use
     that OpenAI-compatible server instead of starting ours; `model` is then the name to ask it for,
     otherwise a model folder or hub id (None: the bundled one). backend_url: where Label Studio
-    reaches the backend, when that differs from http://HOST:PORT.
+    reaches the backend, when that differs from http://HOST:PORT. assistant: whether the embedded Label
+    Studio runs the assistant in its page.
     """
 
     data_dir: Path
@@ -36,6 +37,7 @@ class UpOptions:
     backend_url: str | None = None
     project_title: str = DEFAULT_TITLE
     browser: bool = True
+    assistant: bool = True
 
     @property
     def server(self) -> str:

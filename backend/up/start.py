@@ -85,7 +85,7 @@ class Start:
                     self.options,
                     self.credentials.account,
                     self.environment,
-                    self.credentials.assist_secret,
+                    self.credentials.assist_secret if self.options.assistant else "",
                 )
             )
             self.loading[LABEL_STUDIO] = child

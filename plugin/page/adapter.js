@@ -9,8 +9,7 @@ const INPUT = "[data-testid=textarea-region-input]";
 const LINE = "[data-testid=textarea-region-textarea]";
 const IMAGE = "img[alt=image]";
 const SHAPES = new Set([
-  "rectangleregion", "ellipseregion", "polygonregion", "keypointregion", "brushregion", "bitmaskregion",
-  "vectorregion", "magicwandregion",
+  "rectangleregion", "ellipseregion", "polygonregion", "keypointregion", "brushregion", "bitmaskregion", "vectorregion",
 ]);
 const TAGS = new Set(["textarea", "choices"]);
 const FUNCTIONS = {
@@ -76,7 +75,7 @@ export function regions() {
     }));
 }
 
-/** The id of the one region that is selected, else null. */
+/** The one region that is selected, else null. */
 export function selected() {
   const chosen = annotation()?.selectedRegions ?? [];
   return chosen.length === 1 && SHAPES.has(chosen[0].type) ? chosen[0].cleanId : null;
@@ -88,7 +87,7 @@ export function select(id) {
 }
 
 /** Whether the annotator's focus is in something to type in. */
-export const typing = () => Boolean(document.activeElement?.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable=true]"));
+export const typing = () => Boolean(document.activeElement?.closest("input:not([type=checkbox], [type=radio]), textarea, select"));
 
 /** The results of the region, and of the others as far as their shapes and relations go. */
 export function resultsFor(id, withOthers) {
@@ -120,7 +119,7 @@ export function fill(id, name, values) {
         type: tag.resultType ?? tag.type,
         value: { [tag.valueType]: values },
       });
-    if (region.selected || region.inSelection) tag.updateFromResult?.(values);
+    if (region.inSelection) tag.updateFromResult?.(values);
   });
   region.updateAppearenceFromState?.();
   return true;
@@ -135,7 +134,6 @@ export function relate(from, to, label) {
   return Boolean(arrow);
 }
 
-/** The number under which a region stands in the list. */
 export const numberOf = (id) => find(id)?.region_index ?? "?";
 
 /** Show text that is on its way in the place of the field, without it being the field's value; null ends it. */
@@ -181,7 +179,6 @@ export function place(id) {
   return { left, top, right, bottom };
 }
 
-/** The part of the page in which the image is. */
 export const isCanvas = (element) => Boolean(element?.closest?.("canvas, .konvajs-content"));
 
 // Private

@@ -1,5 +1,5 @@
 // Puts the parts together: looks at the editor, asks, fills, shows. Turns itself off when the editor is not what it was
-// written for, and then leaves everything as it is.
+// written for.
 
 import * as editor from "./adapter.js";
 import { Card } from "./card.js";
@@ -111,10 +111,10 @@ export function start(here) {
   }
 
   function show() {
-    const marks = desk.marks();
     for (const [id, known] of desk.regions)
-      for (const [name, one] of known.fields) editor.preview(id, name, known.there && one.coming !== undefined ? one.coming || "…" : null);
-    editor.markRows(marks);
+      if (known.there)
+        for (const [name, one] of known.fields) editor.preview(id, name, one.coming === "" ? "…" : (one.coming ?? null));
+    editor.markRows(desk.marks());
     const id = editor.selected() ?? focus;
     const known = desk.regions.get(id);
     card.show({

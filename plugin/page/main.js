@@ -1,4 +1,4 @@
-// Wakes the assistant when a task is open, and not before: until then it costs one look a moment.
+// Wakes the assistant when a task is open: until then it costs one look a moment.
 
 const LOOK_MS = 300;
 

@@ -116,7 +116,7 @@ export class Suggestions {
     return [{ region, field: name, value }];
   }
 
-  /** Fields with a suggestion that nobody has looked at, the unsure ones of them first in question. */
+  /** Whether a region has a suggestion that is unsure and not decided upon. */
   unsure(id) {
     return this.#fields(id).some((one) => one.state === "ours" && (one.confidence ?? 0) < UNSURE);
   }

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
+from tests.backend.site import Site, running_site
 from tests.browser.editor import Editor, sign_in
 from tests.browser.stack import Stack, running_stack
+from tests.browser.workplace import XML, MoodyModel, Workplace
+from tests.label_studio_server import LabelStudioServer
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
@@ -27,7 +30,8 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(tmp_path_factory.mktemp("up") / "data") as running:
+    # These tests are about the ways that every Label Studio has; tests/plugin is about the assistant in the page.
+    with running_stack(tmp_path_factory.mktemp("up") / "data", "--no-assistant") as running:
         yield running
 
 
@@ -74,3 +78,39 @@ def picture() -> Callable[[Editor, str], None]:
             editor.screenshot(str(Path(folder) / f"{name}.png"))
 
     return keep
+
+
+@pytest.fixture(scope="session")
+def moody() -> MoodyModel:
+    return MoodyModel()
+
+
+@pytest.fixture(scope="session")
+def moody_site(
+    label_studio: LabelStudioServer, moody: MoodyModel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    with running_site(label_studio, XML, tmp_path_factory.mktemp("backend"), moody) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def project_room(browser: Browser, label_studio: LabelStudioServer, moody_site: Site) -> Workplace:
+    """The workplace for what outlives a test."""
+    return Workplace(browser, label_studio, moody_site)
+
+
+@pytest.fixture
+def workplace(project_room: Workplace, moody: MoodyModel) -> Iterator[Workplace]:
+    """A project with every shape and a model in its usual mood; no script of a page may fail."""
+    moody.well_again()
+    yield project_room
+    moody.well_again()
+    failures = project_room.close()
+    assert failures == []
+
+
+@pytest.fixture
+def task(moody_site: Site) -> int:
+    """A fresh task of the workplace."""
+    (number,) = moody_site.upload()
+    return number

@@ -1,0 +1,331 @@
+"""The assistant inside a real Label Studio, by mouse and keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.scenes import SIZE
+from tests.browser.stack import Stack
+from tests.plugin.conftest import CONFIG, Desk
+from tests.plugin.slow_model import WORDS, SlowModel
+
+pytestmark = [pytest.mark.browser, pytest.mark.label_studio, pytest.mark.timeout(600)]
+
+CARD = ".regiontext-card"
+LINE = ".regiontext-line"
+MARK = "[data-regiontext-mark]"
+
+
+def rectangle(desk: Desk) -> None:
+    desk.box()
+
+
+def ellipse(desk: Desk) -> None:
+    desk.editor.choose("2")
+    desk.editor.stroke([(150, 120), (190, 140), (220, 170)])
+
+
+def polygon(desk: Desk) -> None:
+    desk.editor.choose("3")
+    desk.editor.taps([(80, 80), (200, 90), (150, 200)], close=True)
+
+
+def brush(desk: Desk) -> None:
+    desk.editor.choose("4")
+    desk.editor.stroke([(80, 80), (200, 100), (210, 180)])
+
+
+def keypoint(desk: Desk) -> None:
+    desk.editor.choose("5")
+    desk.editor.tap((150, 120))
+
+
+def path(desk: Desk) -> None:
+    desk.editor.choose("6")
+    desk.editor.taps([(80, 80), (200, 90), (150, 200)], close=True)
+
+
+def bitmask(desk: Desk) -> None:
+    desk.editor.choose("7")
+    desk.editor.stroke([(80, 80), (200, 100), (210, 180)])
+
+
+TOOLS = [rectangle, ellipse, polygon, brush, keypoint, path, bitmask]
+
+
+@pytest.mark.parametrize("draw", TOOLS, ids=lambda tool: tool.__name__)
+def test_every_tool_has_its_region_written_about(draw: Callable[[Desk], None], desk: Desk) -> None:
+    draw(desk)
+    desk.captions(WORDS)
+    expect(desk.page.locator(MARK)).not_to_have_count(0)
+    desk.editor.submit()
+    fields = {str(result["from_name"]): result["value"] for result in desk.stored()}
+    assert fields["caption"]["text"] == [WORDS]  # type: ignore[index]
+    assert fields["material"]["choices"] == ["other"]  # type: ignore[index]
+
+
+def test_a_region_that_is_turned_or_gets_another_label_is_asked_about_again(
+    desk: Desk, model: SlowModel
+) -> None:
+    desk.box(100, 140, 260, 240)
+    desk.captions(WORDS)
+    model.text = "a turned car"
+    desk.editor.turn_region((100, 140, 260, 240), 25)
+    desk.captions("a turned car")
+
+
+def test_words_stream_into_the_field_before_they_are_its_value(
+    desk: Desk, model: SlowModel
+) -> None:
+    model.word_s = 1.0
+    desk.box()
+    desk.words_on_their_way()
+    desk.captions()
+    assert desk.page.locator(CARD).inner_text().startswith("Region 1")
+    desk.captions(WORDS)
+
+
+def test_what_is_typed_while_the_answer_streams_stays(desk: Desk, model: SlowModel) -> None:
+    model.word_s = 1.0
+    desk.box()
+    desk.words_on_their_way()
+    desk.page.get_by_test_id("textarea-region-input").click()
+    desk.page.keyboard.type("my own words")
+    desk.page.wait_for_timeout(5000)
+    desk.page.keyboard.press("Enter")
+    desk.captions("my own words")
+    desk.page.wait_for_timeout(1000)
+    desk.captions("my own words")
+    desk.editor._leave_inputs()
+    desk.editor.submit()
+    assert desk.stack.run("collect", "--project", str(desk.project))
+    assert outcomes(desk)["caption"] == ("added", None)
+
+
+def test_a_region_deleted_in_flight_is_gone(desk: Desk, model: SlowModel) -> None:
+    model.word_s = 0.7
+    desk.box()
+    desk.words_on_their_way()
+    desk.editor.click(130, 120)
+    desk.page.keyboard.press("Backspace")
+    expect(desk.editor.regions).to_have_count(0)
+    desk.page.wait_for_timeout(4000)
+    expect(desk.editor.regions).to_have_count(0)
+    expect(desk.page.locator(CARD)).to_be_hidden()
+
+
+def test_ten_regions_drawn_in_a_row_are_all_filled(desk: Desk) -> None:
+    for at in range(10):
+        x, y = 40 + 110 * (at % 5), 60 + 160 * (at // 5)
+        desk.box(x, y, x + 80, y + 100)
+    desk.captions(*[WORDS] * 10, seconds=90)
+
+
+def test_undo_takes_the_text_with_its_region_and_redo_brings_both_back(desk: Desk) -> None:
+    desk.box()
+    desk.captions(WORDS)
+    desk.box(300, 200, 420, 330)
+    desk.captions(WORDS, WORDS)
+    desk.page.keyboard.press("Control+z")
+    expect(desk.editor.regions).to_have_count(1)
+    desk.captions(WORDS)
+    desk.page.keyboard.press("Control+z")
+    expect(desk.editor.regions).to_have_count(0)
+    desk.page.keyboard.press("Control+Shift+z")
+    desk.captions(WORDS)
+    desk.page.keyboard.press("Control+Shift+z")
+    desk.captions(WORDS, WORDS)
+
+
+def test_undo_in_flight_is_not_held_up(desk: Desk, model: SlowModel) -> None:
+    model.word_s = 0.7
+    desk.box()
+    desk.words_on_their_way()
+    desk.page.keyboard.press("Control+z")
+    expect(desk.editor.regions).to_have_count(0)
+    desk.page.wait_for_timeout(4000)
+    expect(desk.editor.regions).to_have_count(0)
+
+
+def test_a_submit_in_flight_stores_nothing_half(desk: Desk, model: SlowModel) -> None:
+    model.word_s = 0.7
+    desk.box()
+    desk.words_on_their_way()
+    desk.editor.submit()
+    assert {result["from_name"] for result in desk.stored()} == {"box"}
+    desk.page.wait_for_timeout(4000)
+    assert {result["from_name"] for result in desk.stored()} == {"box"}
+
+
+def test_a_model_that_is_away_is_one_quiet_line_until_it_is_back(
+    desk: Desk, model: SlowModel
+) -> None:
+    model.away = True
+    desk.box()
+    expect(desk.page.locator(LINE)).to_contain_text("away", timeout=30_000)
+    desk.box(300, 200, 420, 330)
+    model.away = False
+    desk.captions(WORDS, WORDS, seconds=60)
+    expect(desk.page.locator(LINE)).to_be_hidden()
+
+
+@pytest.mark.parametrize("arm", ["control", "holdout"])
+def test_other_arms_get_nothing_and_no_word_about_it(
+    arm: str, page: Page, open_task: Callable[..., Desk], model: SlowModel
+) -> None:
+    desk = open_task(page, arm)
+    desk.box()
+    page.wait_for_timeout(4000)
+    desk.captions()
+    expect(page.locator(CARD)).to_be_hidden()
+    expect(page.locator(LINE)).to_be_hidden()
+    assert page.locator("[data-testid=textarea-region-input]").get_attribute("placeholder") == (
+        "What is it?"
+    )
+    assert not model.asked
+
+
+def test_keys_ask_again_keep_and_walk_to_the_unsure_ones(desk: Desk, model: SlowModel) -> None:
+    page = desk.page
+    model.sure = 0.6
+    desk.box()
+    desk.captions(WORDS)
+    desk.box(300, 200, 420, 330)
+    desk.captions(WORDS, WORDS)
+    page.keyboard.press("Tab")
+    expect(page.locator(CARD)).to_contain_text("Region 1")
+    page.keyboard.press("Tab")
+    expect(page.locator(CARD)).to_contain_text("Region 2")
+    model.text, model.sure = "a car", 0.99
+    page.keyboard.press("Shift+S")
+    desk.captions(WORDS, "a car")
+    assert model.questions[-1].endswith("few words.")
+    page.keyboard.press("Shift+W")
+    page.keyboard.type("is it a taxi?")
+    model.text = "a taxi"
+    page.keyboard.press("Enter")
+    desk.captions(WORDS, "a taxi")
+    assert "is it a taxi?" in model.questions[-1]
+    page.keyboard.press("Tab")
+    expect(page.locator(CARD)).to_contain_text("Region 1")
+    page.keyboard.press("Shift+K")
+    expect(page.locator("[data-regiontext-mark=unsure]")).to_have_count(0)
+    page.get_by_role("button", name="stone").click()
+    desk.editor.submit()
+    chosen = [result["value"] for result in desk.stored() if result["from_name"] == "material"]
+    assert sorted(value["choices"][0] for value in chosen) == ["other", "stone"]  # type: ignore[index]
+
+
+def test_one_key_asks_for_relations_and_adds_the_arrow(desk: Desk, model: SlowModel) -> None:
+    model.relation = "left of"
+    desk.box(60, 100, 180, 220)
+    desk.box(320, 100, 440, 220)
+    desk.captions(WORDS, WORDS)
+    desk.editor.click(120, 160)
+    desk.page.keyboard.press("Shift+R")
+    expect(desk.page.locator(".regiontext-relation").first).to_contain_text(
+        "1 → 2: left of", timeout=30_000
+    )
+    desk.page.keyboard.press("Shift+R")
+    expect(desk.page.locator(".regiontext-relation[data-taken=true]")).to_have_count(1)
+    desk.editor.submit()
+    (arrow,) = [result for result in desk.stored() if result["type"] == "relation"]
+    assert arrow["labels"] == ["left of"] and arrow["direction"] == "right"
+
+
+def test_the_user_and_the_project_can_turn_it_off(
+    page: Page, stack: Stack, open_task: Callable[..., Desk], model: SlowModel
+) -> None:
+    desk = open_task(page)
+    page.keyboard.press("Shift+O")
+    expect(page.locator(LINE)).to_contain_text("off")
+    desk.box()
+    page.wait_for_timeout(2500)
+    desk.captions()
+    page.keyboard.press("Shift+O")
+    desk.captions(WORDS)
+    asked = len(model.asked)
+    with stack.api() as api:
+        config = CONFIG.replace("<View style", '<View assistant="off" style', 1)
+        body = {"title": "without it", "label_config": config}
+        made = api.post("/api/projects/", json=body)
+        made.raise_for_status()
+    quiet = open_task(page, project=int(made.json()["id"]))
+    quiet.box()
+    page.wait_for_timeout(2500)
+    quiet.captions()
+    assert len(model.asked) == asked
+
+
+def test_the_stock_smart_tools_and_the_assistant_do_not_fight(
+    page: Page, stack: Stack, open_task: Callable[..., Desk], model: SlowModel
+) -> None:
+    desk = open_task(page, project=stack.project)
+    desk.editor.auto_annotation()
+    desk.editor.smart_box((60, 60, 200, 180))
+    desk.captions(WORDS)
+    asked = len(model.questions)
+    assert asked == 1
+    desk.editor.choose("2")
+    desk.editor.stroke([(400, 300), (440, 330), (480, 360)])
+    desk.captions(WORDS, WORDS)
+    page.wait_for_timeout(2000)
+    desk.captions(WORDS, WORDS)
+    assert len(model.questions) == asked + 1
+    expect(desk.editor.regions).to_have_count(2)
+
+
+def test_it_works_in_the_label_stream_and_from_one_task_to_the_next(
+    page: Page, stack: Stack, project: int, open_task: Callable[..., Desk], model: SlowModel
+) -> None:
+    first = open_task(page)
+    second = open_task(page, name="the next one")
+    model.word_s = 0.5
+    second.box()
+    second.words_on_their_way()
+    first.editor.open(first.task, SIZE)
+    first.captions()
+    page.wait_for_timeout(3000)
+    first.captions()
+    model.word_s = 0.02
+    page.goto(f"{stack.url}/projects/{project}/data?labeling=1")
+    expect(page.locator("canvas").first).to_be_visible(timeout=60_000)
+    page.wait_for_timeout(1500)
+    first.box()
+    first.captions(WORDS)
+
+
+def test_outcomes_are_what_the_person_did(desk: Desk) -> None:
+    for at in range(3):
+        desk.box(40 + 150 * at, 60, 150 + 150 * at, 180)
+    desk.captions(WORDS, WORDS, WORDS)
+    desk.editor.rewrite(1, "my own words")
+    desk.page.get_by_test_id("textarea-region-item").nth(2).hover()
+    desk.page.get_by_test_id("textarea-region-delete").nth(2).click()
+    desk.captions(WORDS, "my own words")
+    desk.editor._leave_inputs()
+    desk.editor.submit()
+    assert desk.stack.run("collect", "--project", str(desk.project))
+    assert sorted(all_outcomes(desk, "caption")) == ["accepted", "cleared", "edited"]
+
+
+def outcomes(desk: Desk) -> dict[str, tuple[str, str | None]]:
+    """By field, what became of it and of which suggestion."""
+    return {row.field: (row.outcome, row.suggestion) for row in _rows(desk)}
+
+
+def all_outcomes(desk: Desk, field: str) -> list[str]:
+    return [row.outcome for row in _rows(desk) if row.field == field]
+
+
+def _rows(desk: Desk):  # type: ignore[no-untyped-def]
+    from sqlalchemy import select
+
+    from backend.store import OutcomeRow, open_store
+
+    store = open_store(f"sqlite:///{desk.stack.data_dir / 'regiontext.db'}")
+    with store.read() as session:
+        return list(session.scalars(select(OutcomeRow).where(OutcomeRow.task == desk.task)))

@@ -31,13 +31,15 @@ IsOurs = Callable[[str, str, tuple[str, ...]], bool]
 class Target:
     """A region to fill. results: all that it has so far, the shape first. renew: whether our own text is asked anew.
 
-    wishes: by field, what the annotator typed into the waiting region for the model to read.
+    wishes: by field, what the annotator typed into the waiting region for the model to read. instruction: what the
+    annotator asks of every region at once, which open questions are asked with; None for nothing special.
     """
 
     id: str
     results: tuple[Result, ...]
     renew: bool = True
     wishes: Mapping[str, str] | None = None
+    instruction: str | None = None
 
     @property
     def shape(self) -> Result:
@@ -87,6 +89,10 @@ def questions_for(
         has = texts.get(question.field, ())
         if wish := wishes.get(question.field):
             questions.append(replace(question, wording=f"{question.wording} {wish}"))
+        elif question.kind == "open" and target.instruction is not None:
+            if not has or is_ours(target.id, question.field, has):
+                wording = f"{question.wording} {target.instruction}"
+                questions.append(replace(question, wording=wording))
         elif not has or (target.renew and is_ours(target.id, question.field, has)):
             questions.append(question)
     return questions

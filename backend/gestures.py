@@ -7,6 +7,7 @@ pointing only when it can hardly be a region of its own. Pure geometry, in pixel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from regiontext.errors import RegionError
@@ -15,6 +16,7 @@ from regiontext.region import Region
 
 __all__ = ["pointed_at"]
 
+_NEAR = 0.0125
 _INSIDE = 0.95
 _FILLS = 0.25
 _SAME = 0.8
@@ -25,7 +27,8 @@ def pointed_at(
 ) -> str | None:
     """The id of the region that `prompt` points at, or None: then it is a region of its own.
 
-    A keypoint points at the smallest region whose mask holds it. A rectangle points at a region when they nearly
+    A keypoint points at the smallest region whose mask holds it, else at a keypoint with an empty field that it all but
+    lies on (1.25 % of the image's longer side). A rectangle points at a region when they nearly
     coincide (IoU above 0.8), or when it is drawn around exactly one region that fills at least a quarter of it; and
     only if that region has an empty field: over a filled one it is a better box, drawn by hand, and must not vanish.
     is_empty: whether a region of that id has an empty field.
@@ -36,7 +39,7 @@ def pointed_at(
     if not here:
         return None
     if prompt.shape == "keypoint":
-        return _under(prompt, here)
+        return _under(prompt, here) or _beside(prompt, here, is_empty)
     if prompt.shape == "rectangle":
         return _framed(prompt, here, is_empty)
     return None
@@ -55,6 +58,18 @@ def _under(prompt: Region, others: list[Region]) -> str | None:
                 hits.append((other.area, other.id))
         except RegionError:
             continue
+    return min(hits)[1] if hits else None
+
+
+def _beside(prompt: Region, others: list[Region], is_empty: Callable[[str], bool]) -> str | None:
+    here = prompt.point or prompt.centre
+    near = _NEAR * max(prompt.size)
+    points = [
+        (math.dist(here, other.point), other.id)
+        for other in others
+        if other.shape == "keypoint" and other.size == prompt.size and other.point is not None
+    ]
+    hits = [(distance, id) for distance, id in points if distance <= near and is_empty(id)]
     return min(hits)[1] if hits else None
 
 

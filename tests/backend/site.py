@@ -127,13 +127,18 @@ def running_site(
     server: LabelStudioServer, xml: str, folder: Path, stub: StubModel
 ) -> Iterator[Site]:
     """The whole thing, with nothing held back; the key is a personal access token."""
-    with serving(stub.app(), free_port()) as model:
-        yield from _site(server, xml, folder, stub, f"{model}/v1")
+    with (
+        serving(stub.app(), free_port()) as model,
+        site_with_model_at(f"{model}/v1", server, xml, folder, stub) as site,
+    ):
+        yield site
 
 
-def _site(
-    server: LabelStudioServer, xml: str, folder: Path, stub: StubModel, model_url: str
+@contextmanager
+def site_with_model_at(
+    model_url: str, server: LabelStudioServer, xml: str, folder: Path, stub: StubModel
 ) -> Iterator[Site]:
+    """The same with a model server that somebody else starts, or nobody."""
     settings = Settings(
         label_studio_url=server.url,
         label_studio_api_key=personal_token(server),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ def point(x: float, y: float) -> Region:
     return Region("p", "keypoint", SIZE, polygons=(np.array(ring, dtype=float),), point=(x, y))
 
 
+def dot(id: str, x: float, y: float) -> Region:
+    return replace(point(x, y), id=id)
+
+
 def full(id: str) -> bool:
     return False
 
@@ -54,6 +59,10 @@ def empty(id: str) -> bool:
         (point(20, 20), [box("a", 10, 10, 90, 90), box("b", 15, 15, 30, 30)], full, "b"),
         (point(95, 95), [box("a", 10, 10, 90, 90)], full, None),
         (point(200, 100), [box("a", 150, 50, 200, 100)], full, "a"),
+        (point(20, 20), [dot("a", 21, 21), dot("b", 19, 20)], empty, "b"),
+        (point(20, 20), [dot("a", 20, 21)], full, None),
+        (point(20, 20), [dot("a", 24, 20)], empty, None),
+        (point(20, 20), [dot("a", 20, 21), box("b", 10, 10, 60, 60)], empty, "b"),
         (box("p", 10, 10, 60, 60), [box("a", 10, 10, 59, 60, "Dog")], full, None),
         (box("p", 10, 10, 60, 60), [box("a", 10, 10, 59, 60, "Dog")], empty, "a"),
         (box("p", 10, 10, 60, 60), [box("a", 10, 10, 59, 60)], full, None),

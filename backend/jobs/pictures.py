@@ -6,8 +6,8 @@ Knows nothing of how records are rendered or written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -23,7 +23,66 @@ from regiontext.labelstudio.decode import decode_region
 from regiontext.records.record import Record
 from regiontext.region import Region
 
-__all__ = ["pictures", "regions_of"]
+__all__ = ["Fetched", "Fetcher", "grouped", "pictures", "regions_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fetched:
+    """The image of some records. data: the file's bytes. image: upright, RGB. url: where the task says it is."""
+
+    data: bytes
+    image: Image.Image
+    url: str
+
+
+class Fetcher:
+    """Fetches the images of records' tasks. `data` is what Label Studio says of the tasks, by number."""
+
+    def __init__(
+        self,
+        images: Images,
+        configs: dict[int, LabelingConfig],
+        data: dict[int, dict[str, Any]],
+    ) -> None:
+        self._images, self._configs, self._data = images, configs, data
+
+    @classmethod
+    async def of(
+        cls,
+        studio: Studio,
+        images: Images,
+        configs: dict[int, LabelingConfig],
+        tasks: Iterable[tuple[int, int]],
+    ) -> Fetcher:
+        """For these tasks, as (project, task)."""
+        wanted: dict[int, set[int]] = {project: set() for project in configs}
+        for project, task in tasks:
+            wanted.setdefault(project, set()).add(task)
+        data: dict[int, dict[str, Any]] = {}
+        for project, numbers in wanted.items():
+            data |= await studio.task_data(project, numbers)
+        return cls(images, configs, data)
+
+    async def fetch(self, record: Record) -> Fetched:
+        """The image that a record is about. Raises BackendError or RegiontextError if it cannot be had, or is another
+        one than was annotated.
+        """
+        if record.task not in self._data:
+            raise ImageFetchError("the task is gone from Label Studio")
+        key = self._configs[record.project].image_key
+        url = image_url(self._data[record.task], key, _place(record))
+        found = await self._images.fetch(url, task=record.task)
+        if image_hash(found) != record.image_hash:
+            raise ImageFetchError("the image is not the one that was annotated any more")
+        return Fetched(found, await asyncio.to_thread(load_image, found), url)
+
+
+def grouped(records: Iterable[Record]) -> list[list[Record]]:
+    """The records of the same image of the same task together, in the order in which each first occurs."""
+    groups: dict[tuple[int, int, str], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.task, _place(record), record.image_hash), []).append(record)
+    return list(groups.values())
 
 
 async def pictures(
@@ -39,30 +98,21 @@ async def pictures(
     `configs` are the labeling configs by project. `problem` is told in one line about every image that cannot be had
     or is no longer the one that was annotated; its records are left out. One image is in memory at a time.
     """
-    data: dict[int, dict[str, Any]] = {}
-    for project in configs:
-        wanted = {record.task for record in records if record.project == project}
-        data |= await studio.task_data(project, wanted)
-    groups: dict[tuple[int, int, str], list[Record]] = {}
-    for record in records:
-        place = int(record.shapes[0].get("item_index") or 0)
-        groups.setdefault((record.task, place, record.image_hash), []).append(record)
-    for (task, place, digest), group in groups.items():
+    tasks = {(record.project, record.task) for record in records if record.project in configs}
+    fetcher = await Fetcher.of(studio, images, configs, tasks)
+    for group in grouped(records):
         try:
-            if task not in data:
-                raise ImageFetchError("the task is gone from Label Studio")
-            key = configs[group[0].project].image_key
-            url = image_url(data[task], key, place)
-            found = await images.fetch(url, task=task)
-            if image_hash(found) != digest:
-                raise ImageFetchError("the image is not the one that was annotated any more")
-            image = await asyncio.to_thread(load_image, found)
+            found = await fetcher.fetch(group[0])
         except (BackendError, RegiontextError) as fault:
-            problem(f"task {task}: {fault}; {len(group)} records left out")
+            problem(f"task {group[0].task}: {fault}; {len(group)} records left out")
             continue
-        yield image, [replace(record, image=url) for record in group]
+        yield found.image, [replace(record, image=found.url) for record in group]
 
 
 def regions_of(record: Record, size: tuple[int, int]) -> list[Region]:
     """The record's regions in pixels of an image of `size`, in its order. Raises RegionError."""
     return [decode_region(shape, size=size) for shape in record.shapes]
+
+
+def _place(record: Record) -> int:
+    return int(record.shapes[0].get("item_index") or 0)

@@ -30,8 +30,8 @@ class Record:
     `image` is the task's own path or URL of the image, `size` its (width, height) in pixels of the
     upright image; `shapes` are Label Studio's shape results, one per id of `regions`, in that order
     (subject first for a pair). `wording` holds `{mark}`, or `{subject}` and `{object}` for a pair.
-    `answer` is the final text, never empty. `suggested`, `prompt` and `model_version` are None
-    where nothing had been suggested. `updated_at` is ISO 8601, UTC.
+    `answer` is the final text, never empty. `suggested`, `prompt`, `model_version` and `suggestion`
+    (its id) are None where nothing had been suggested. `updated_at` is ISO 8601, UTC.
     """
 
     id: str
@@ -56,6 +56,7 @@ class Record:
     model_version: str | None = None
     annotator: int | None = None
     updated_at: str | None = None
+    suggestion: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be learnt from: raises RecordError."""

@@ -15,7 +15,13 @@ from pathlib import Path
 
 from regiontext.errors import RecordError
 
-__all__ = ["staged_folder", "write_text_durably"]
+__all__ = [
+    "link_or_copy",
+    "partial_folder",
+    "resumable_folder",
+    "staged_folder",
+    "write_text_durably",
+]
 
 
 def write_text_durably(path: Path, text: str) -> None:
@@ -26,6 +32,17 @@ def write_text_durably(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+
+
+def _check_replaceable(out: Path, replaceable: Callable[[Path], bool]) -> None:
+    if out.exists():
+        if not out.is_dir():
+            raise RecordError(f"{out} is a file; name a folder that does not exist yet")
+        if any(out.iterdir()) and not replaceable(out):
+            raise RecordError(
+                f"{out} is not empty and was not written by this program; "
+                "name another folder, or empty this one"
+            )
 
 
 def _set_aside(out: Path) -> Path:
@@ -44,14 +61,7 @@ def staged_folder(out: Path, *, replaceable: Callable[[Path], bool]) -> Iterator
     aside = _set_aside(out)
     if aside.exists() and not out.exists():
         aside.rename(out)
-    if out.exists():
-        if not out.is_dir():
-            raise RecordError(f"{out} is a file; name a folder that does not exist yet")
-        if any(out.iterdir()) and not replaceable(out):
-            raise RecordError(
-                f"{out} is not empty and was not written by this program; "
-                "name another folder, or empty this one"
-            )
+    _check_replaceable(out, replaceable)
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
     staging.mkdir()
@@ -67,3 +77,52 @@ def staged_folder(out: Path, *, replaceable: Callable[[Path], bool]) -> Iterator
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def partial_folder(out: Path) -> Path:
+    """Where `resumable_folder` writes what will be `out`."""
+    return out.with_name(f".{out.name}.partial")
+
+
+@contextmanager
+def resumable_folder(
+    out: Path, *, replaceable: Callable[[Path], bool], worth_keeping: Callable[[Path], bool]
+) -> Iterator[Path]:
+    """As `staged_folder`, but the folder beside `out` has a name of its own and outlives an interrupted process.
+
+    Yields it with whatever an earlier block left there. If the block raises, it is kept when `worth_keeping(folder)`,
+    else removed. One process at a time: hold a lock around it.
+    """
+    aside = _set_aside(out)
+    if aside.exists() and not out.exists():
+        aside.rename(out)
+    _check_replaceable(out, replaceable)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = partial_folder(out)
+    staging.mkdir(exist_ok=True)
+    try:
+        yield staging
+        if out.exists():
+            if aside.exists():
+                shutil.rmtree(aside)
+            out.rename(aside)
+        staging.rename(out)
+        if aside.exists():
+            shutil.rmtree(aside)
+    except BaseException:
+        if staging.exists() and not worth_keeping(staging):
+            shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source` where the file system can, else a copy of it; an existing one stays."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        shutil.copyfile(source, beside)
+        beside.replace(target)

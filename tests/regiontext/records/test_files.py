@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from regiontext.errors import RecordError
-from regiontext.records.formats.llava import llava_item, write_llava
 from regiontext.records.manifest import (
     file_hash,
     has_manifest,
@@ -29,12 +27,6 @@ RECORD = Record(
     prompt="Describe the object within the red rectangle.", model_version="m@base+r1+q2",
     annotator=3, updated_at="2026-01-02T03:04:05+00:00",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Shown:
-    images: tuple[Image.Image, ...]
-    hash: str
 
 
 def test_a_record_survives_json() -> None:
@@ -63,44 +55,6 @@ def test_unknown_and_missing_keys_are_named() -> None:
 def test_the_answer_as_one_line() -> None:
     assert replace(RECORD, answer=("A car.", "It is parked.")).text == "A car. It is parked."
     assert replace(RECORD, kind="closed", answer=("clear", "near")).text == "clear, near"
-
-
-def test_a_llava_item_has_one_image_token_per_picture() -> None:
-    one = llava_item(RECORD, ["images/a.png"], "What?")
-    assert one == {
-        "id": "7-r1-caption",
-        "image": "images/a.png",
-        "conversations": [
-            {"from": "human", "value": "<image>\nWhat?"},
-            {"from": "gpt", "value": "a red car"},
-        ],
-    }
-    two = llava_item(RECORD, ["a.png", "b.png"], "What?")
-    assert two["image"] == ["a.png", "b.png"]
-    assert two["conversations"][0]["value"].count("<image>") == 2
-
-
-def test_writing_llava(tmp_path: Path) -> None:
-    red = Shown((Image.new("RGB", (8, 6), "red"),), "1" * 64)
-    both = Shown((Image.new("RGB", (8, 6), "red"), Image.new("RGB", (4, 4), "blue")), "2" * 64)
-    other = replace(RECORD, id="8", answer=("über",))
-    items = [(RECORD, red, "one?"), (RECORD, red, "two?"), (other, both, "three?")]
-    assert write_llava(iter(items), tmp_path) == 3
-    conversations = json.loads((tmp_path / "conversations.json").read_text())
-    assert [item["id"] for item in conversations] == ["7-r1-caption", "7-r1-caption", "8"]
-    assert conversations[2]["conversations"][1]["value"] == "über"
-    for item in conversations:
-        names = item["image"] if isinstance(item["image"], list) else [item["image"]]
-        assert all((tmp_path / name).is_file() for name in names)
-    assert len(list((tmp_path / "images").iterdir())) == 3
-    lines = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
-    assert [line["prompt"] for line in lines] == ["one?", "two?", "three?"]
-    assert lines[2]["render_hash"] == "2" * 64
-
-
-def test_an_empty_list_is_still_json(tmp_path: Path) -> None:
-    assert write_llava([], tmp_path) == 0
-    assert json.loads((tmp_path / "conversations.json").read_text()) == []
 
 
 def test_a_manifest_names_every_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -53,17 +53,25 @@ _RESERVE_S = 0.3
 # Ordered pairs that the prompt area asks about: what a small model on a processor answers in the budget.
 _MAX_PAIRS = 8
 _LATE = "not filled in time"
+_WHOSE = "drawn on this task a moment before: if it was not you, delete it here"
 _RELATIONS = re.compile(r"\brelat", re.IGNORECASE)
+# What only says that everything is to be filled; any other words are for the model to read.
+_FILL = re.compile(
+    r"((please|caption|describe|fill|annotate|label|ask|go|do|in|all|every|everything|each|the|them|it|of|and|empty|"
+    r"missing|rest|others?|regions?|objects?|box(es)?|fields?|captions?|once|more|again|now)\b[\s.,!]*)*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
 class Interactive:
-    """One call, as Label Studio sends it. context: the results that the page sent along."""
+    """One call, as Label Studio sends it. context: the results that the page sent along. page: see `Ledger.open`."""
 
     task: Mapping[str, Any]
     project: str
     label_config: str
     context: tuple[Result, ...]
+    page: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +119,8 @@ async def interact(assistant: Assistant, ledger: Ledger, request: Interactive) -
         refusal = await _refusal(assistant, request.project)
         known = known_of(request.task)
         # A project that is refused is told from the one of its number by when it was created.
-        page = project if refusal is None else -(created_in(request.project) or 1)
-        call = ledger.open(page, task, context, known, now=time.time())
+        number = project if refusal is None else -(created_in(request.project) or 1)
+        call = ledger.open(number, task, context, known, now=time.time(), on_page=request.page)
     except ConfigError as error:
         _log.warning("an interactive call is echoed: %s", error)
         return _noted(context, " ".join(str(error).split()))
@@ -183,6 +191,8 @@ async def _overtaken(turn: _Turn, own: Sequence[Result]) -> list[Result]:
     results: list[Result] = []
     for pending in turn.call.carried.values():
         mine = await _filled(turn, pending) or _noted(pending.results, _LATE)
+        if pending.id in turn.call.doubtful:
+            mine = _noted(mine, _WHOSE)
         if mine[0].get("id") not in present:
             present.add(mine[0].get("id"))
             results.extend(mine)
@@ -249,8 +259,10 @@ async def _answered(turn: _Turn) -> list[Result]:
         if mine[0]["id"] not in given:
             given.add(mine[0]["id"])
             results.extend(mine)
+    # A region that nothing was found for is not sent: the page has it, perhaps newer than the draft.
     for target in more:
-        if target.id not in given:
+        touched = target.id in answers.suggestions or target.id in answers.notes
+        if touched and target.id not in given:
             given.add(target.id)
             results.extend(_written(turn, target, answers))
     growing.answered(results)
@@ -283,8 +295,10 @@ def _targets(turn: _Turn) -> tuple[dict[str, Target | None], list[Target], Growi
             continue
         # Two annotators draw nearly the same box: it must not turn into the other's region, words and all.
         its_own = prompt is not None and prompt.shape == "rectangle" and turn.known.may_be_anothers
+        # A point that waits itself is part of the same question, not what is asked about.
+        there = [o for i, o in others.items() if o.shape != "keypoint" or i not in turn.call.own]
         at = (
-            pointed_at(prompt, others.values(), lambda i: empty[i])
+            pointed_at(prompt, there, lambda i: empty[i])
             if prompt is not None and not its_own
             else None
         )
@@ -302,9 +316,10 @@ def _targets(turn: _Turn) -> tuple[dict[str, Target | None], list[Target], Growi
     growing.leave(turn.call.reused)
     more: list[Target] = []
     if turn.prompt is not None:
-        ids = [id for id in others if empty[id] and id not in own]
+        wish = _instruction(turn.prompt)
+        ids = [id for id in others if (empty[id] or wish is not None) and id not in own]
         found = (target_of(turn.known.raw, id, config=config, renew=False) for id in ids)
-        more.extend(target for target in found if target is not None)
+        more.extend(replace(target, instruction=wish) for target in found if target is not None)
     return own, more, growing
 
 
@@ -323,6 +338,12 @@ def _has_empty_field(turn: _Turn, region: Region) -> bool:
     filled = turn.known.results.fields.get(region.id, {})
     asked = region_questions(turn.config, region)
     return any(not text_in(filled.get(question.field)) for question in asked)
+
+
+def _instruction(prompt: str) -> str | None:
+    """What the prompt area asks of the model beside filling what is empty; None if it says no more than that."""
+    words = " ".join(prompt.split()).lstrip("/ ")
+    return None if _FILL.fullmatch(words) or _RELATIONS.search(words) else words
 
 
 def _asks_for_relations(turn: _Turn) -> bool:

@@ -48,13 +48,14 @@ class Draft:
 class Known:
     """results: what is on the annotator's screen as far as Label Studio knows. draft: None without one.
 
-    saved_at: when an annotation of the task was last saved, None without any.
+    saved_at: when an annotation of the task was last saved, None without any. annotators: who has annotated it.
     """
 
     results: Results
     draft: Draft | None
     saved_at: float | None
     raw: tuple[Result, ...] = ()
+    annotators: frozenset[str] = frozenset()
 
     @property
     def may_be_anothers(self) -> bool:
@@ -85,7 +86,8 @@ def known_of(task: Mapping[str, Any]) -> Known:
         # Of several annotations nobody can tell which one is open.
         raw = []
     saved = [s for a in annotations if (s := _seconds(a.get("updated_at"))) is not None]
-    return Known(read_results(raw), draft, max(saved, default=None), tuple(raw))
+    by = frozenset(name for a in annotations if (name := _author(a)) is not None)
+    return Known(read_results(raw), draft, max(saved, default=None), tuple(raw), by)
 
 
 def results_in(holder: Mapping[str, Any]) -> list[Result]:
@@ -122,6 +124,12 @@ def is_marked(shape: Mapping[str, Any]) -> bool:
 def text_in(result: Mapping[str, Any] | None) -> tuple[str, ...]:
     """The texts or choices of a field's result that are more than white space."""
     return tuple(t for t in text_of(result) if t.strip()) if result is not None else ()
+
+
+def _author(annotation: Mapping[str, Any]) -> str | None:
+    by = annotation.get("completed_by")
+    by = by.get("id") if isinstance(by, Mapping) else by
+    return str(by) if isinstance(by, int | str) else None
 
 
 def _objects(value: object) -> Iterator[Mapping[str, Any]]:

@@ -13,6 +13,12 @@ What tells the cases apart (all from the page's own code, Label Studio 1.23):
 * A region whose answer was accepted carries our mark in the draft; one without it in a draft saved after the
   answer still waits (auto-accept is off), and is echoed again, for as long as `pending_s`.
 
+Nothing in a request tells whose page it is before that annotator's first draft, five seconds after the first region at
+the latest. Two who begin the same task within the same seconds share what is remembered until then. A region is
+carried all the same, since dropping it would lose it where there is only one of them; but where a project has several
+annotators it is called doubtful, so that its answer can say that it may be another's. A `page` in the context (a page
+that was extended can send one) tells them apart from the beginning.
+
 In memory, for one process and one event loop; times are seconds since 1970. Knows nothing of images or models.
 """
 
@@ -59,12 +65,14 @@ class Call:
     """One interactive request. own: the regions it asks about. carried: those of others that its answer must hold.
 
     reused: ids of own regions whose answer an overtaken request is still working on (or just gave): take `filled`.
+    doubtful: ids of carried regions that may be another annotator's.
     """
 
     key: Key
     own: dict[str, Pending]
     carried: dict[str, Pending]
     reused: frozenset[str]
+    doubtful: frozenset[str] = frozenset()
     answered_at: float | None = None
 
 
@@ -85,6 +93,8 @@ class Ledger:
         self._pages: dict[Key, _Page] = {}
         # By project and annotator: whether answers wait for a click. Assumed not, as the docs recommend.
         self._manual: dict[tuple[int, str | None], bool] = {}
+        # By project, who has had a draft, and who has annotated: Label Studio names them differently.
+        self._people: dict[int, tuple[set[str], set[str]]] = {}
 
     def open(
         self,
@@ -94,11 +104,16 @@ class Ledger:
         known: Known,
         *,
         now: float,
+        on_page: str | None = None,
     ) -> Call:
-        """Note a request that has just come in: in an event loop, before anything is awaited."""
-        owner = known.draft.owner if known.draft else None
+        """Note a request that has just come in: in an event loop, before anything is awaited.
+
+        on_page: what tells the page from all others, where the page says so.
+        """
+        crowded = self._is_crowded(project, known)
+        owner = on_page or (known.draft.owner if known.draft else None)
         key = (project, task, owner)
-        page = self._page(key)
+        page = self._page(key, crowded=crowded, inherits=on_page is None)
         regions = _regions(context)
         self._settle(page, key, known, now)
         groups = {_group(results[0]) for results in regions.values()}
@@ -131,7 +146,10 @@ class Ledger:
                 draft=before.draft if before else _version(known),
                 filled=filled,
             )
-        page.last = Call(key, own, carried, frozenset(reused))
+        doubtful = frozenset(
+            p.id for p in carried.values() if crowded and on_page is None and p.draft is None
+        )
+        page.last = Call(key, own, carried, frozenset(reused), doubtful)
         return page.last
 
     def close(self, call: Call, *, now: float) -> None:
@@ -148,11 +166,26 @@ class Ledger:
         page.prompt = texts
         return new
 
-    def _page(self, key: Key) -> _Page:
+    def _is_crowded(self, project: int, known: Known) -> bool:
+        """Whether several people work on the project, as far as was seen."""
+        drafting, annotating = self._people.setdefault(project, (set(), set()))
+        if known.draft is not None and known.draft.owner is not None and len(drafting) < 2:
+            drafting.add(known.draft.owner)
+        if len(annotating) < 2:
+            annotating |= known.annotators
+        return len(drafting) > 1 or len(annotating) > 1
+
+    def _page(self, key: Key, *, crowded: bool = False, inherits: bool = False) -> _Page:
         """The page of a task; the first draft of an annotator turns the page without owner into theirs."""
         project, task, owner = key
-        if owner is not None and (nameless := self._pages.pop((project, task, None), None)):
-            self._pages.setdefault(key, nameless)
+        nameless = self._pages.get((project, task, None))
+        is_new = inherits and owner is not None and key not in self._pages
+        if is_new and nameless is not None:
+            if crowded:
+                # Another who has no draft yet may still be on it.
+                self._pages[key] = _Page(nameless.last, dict(nameless.waiting), nameless.prompt)
+            else:
+                self._pages[key] = self._pages.pop((project, task, None))
         while len(self._pages) > _MAX_PAGES:
             del self._pages[next(iter(self._pages))]
         return self._pages.setdefault(key, _Page())

@@ -31,11 +31,14 @@ from backend.store import ModelVersionRow, Store
 from regiontext.errors import ConfigError
 from regiontext.labelstudio.decode import is_shape
 
-__all__ = ["Backend", "router"]
+__all__ = ["PAGE", "Backend", "router"]
 
 _log = logging.getLogger(__name__)
 
 router = APIRouter()
+
+PAGE = "regiontext_page"
+"""Key in the context of an interactive call: a text of this annotator's page alone. Label Studio passes it on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +113,14 @@ async def predict(request: Request) -> Response:
         return _json({"results": entries})
     sent = context.get("result") if isinstance(context, Mapping) else None
     results = [dict(item) for item in _list(sent) if isinstance(item, Mapping)]
-    call = Interactive(tasks[0] if tasks else {}, str(project), config, tuple(results))
+    page = context.get(PAGE) if isinstance(context, Mapping) else None
+    call = Interactive(
+        tasks[0] if tasks else {},
+        str(project),
+        config,
+        tuple(results),
+        page=page if isinstance(page, str) and 0 < len(page) <= 128 else None,
+    )
     try:
         answer = await interact(backend.assistant, backend.ledger, call)
     except Exception:

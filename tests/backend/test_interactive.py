@@ -6,6 +6,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -372,6 +373,42 @@ def test_the_same_words_in_the_prompt_area_are_not_asked_twice(
     assert len(stage.model.asked) > before
 
 
+def test_any_other_instruction_is_asked_of_every_region_that_no_human_wrote(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    """What we wrote is written anew in the light of it; what a human wrote stays."""
+    stage = set_stage(stub=StubModel(text="one"))
+    first = stage.predict(asking(drawn, "Caption all the regions, please!"))
+    assert not any("please" in prompt for prompt in stage.model.prompts)
+    human = rectangle("human")
+    body = copy.deepcopy(drawn)
+    body["tasks"][0]["drafts"][0]["result"] = [
+        *(item for item in first if item["id"] != "prompt1"),
+        *(human, text(human, ["mine"])),
+    ]
+    stage.model.text = "two"
+    asked = len(stage.model.prompts)
+    back = stage.predict(asking(body, "Caption all the regions, please!", "/in two words"))
+    found = captions(back)
+    assert found.pop("human", ("mine",)) == ("mine",)
+    assert found == {id: ("two",) for id in captions(first)}
+    ours = [p for p in stage.model.prompts[asked:] if "Describe" in p]
+    assert len(ours) == len(found) and all("in two words" in prompt for prompt in ours)
+
+
+def test_a_region_with_nothing_left_to_fill_is_not_in_the_answer_to_the_prompt_area(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    """It may have been moved or deleted since the draft was saved."""
+    stage = set_stage()
+    first = stage.predict(asking(drawn, "caption all"))
+    body = copy.deepcopy(drawn)
+    full = [item for item in first if item["id"] != "prompt1"]
+    body["tasks"][0]["drafts"][0]["result"] = full
+    back = stage.predict(asking(body, "caption all", "fill the rest"))
+    assert [item["id"] for item in back] == ["prompt1"]
+
+
 # --- whatever fails ------------------------------------------------------------------------------
 
 
@@ -401,9 +438,13 @@ def test_model_too_slow_for_the_budget(set_stage: SetStage, drawn: dict[str, Any
 
 def test_what_is_answered_in_time_is_kept(set_stage: SetStage, drawn: dict[str, Any]) -> None:
     model = StubModel()
-    stage = set_stage(stub=model, budget_s=1.0, model_concurrency=1)
-    model.delay = 0.45
-    back = stage.predict(drawn)
+
+    def say(prompt: str, options: list[str]) -> str:
+        model.delay = 30.0  # The next one takes too long.
+        return options[0] if options else "a red car"
+
+    model.say = say
+    back = set_stage(stub=model, budget_s=2.0, model_concurrency=1).predict(drawn)
     assert len(captions(back)) == 1 and "out of time" in next(iter(notes(back).values()))[0]
 
 
@@ -606,6 +647,31 @@ def test_two_quick_drawings_of_different_labels_both_survive(
     assert set(captions(answers["second"])) == {"first", "second"}
     assert same_shape(first, answers["second"])
     assert sum("Describe" in prompt for prompt in stage.model.prompts) == 2
+
+
+def test_two_annotators_who_begin_a_task_at_once(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    """Before the first draft they cannot be told apart; nothing is lost, and what may be another's says so."""
+    stage = set_stage(stub=StubModel(delay=0.5))
+    drawn["tasks"][0]["drafts"] = []
+    drawn["tasks"][0]["annotations"] = [
+        {"id": n, "completed_by": {"id": n}, "result": []} for n in (1, 2)
+    ]
+    first, second = rectangle("first", "Car"), rectangle("second", "Person", x=60.0)
+    for pages, expected in (((None, None), {"first", "second"}), (("p", "q"), {"second"})):
+        bodies = [calling(drawn, first), calling(drawn, second)]
+        for body, page in zip(bodies, pages, strict=True):
+            body["tasks"][0]["id"] = 70 + len(expected)
+            body["params"]["context"]["regiontext_page"] = page
+        with ThreadPoolExecutor() as pool:
+            one = pool.submit(stage.predict, bodies[0])
+            time.sleep(0.2)
+            back = stage.predict(bodies[1])
+        assert set(captions(one.result())) == {"first"} and not notes(one.result())
+        assert set(captions(back)) == expected
+        assert set(notes(back)) == expected - {"second"}
+        assert all("delete it here" in lines[0] for lines in notes(back).values())
 
 
 def test_a_region_sent_again_while_it_is_asked_about_is_asked_once(

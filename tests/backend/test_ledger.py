@@ -205,6 +205,71 @@ def test_the_first_draft_of_an_annotator_does_not_lose_what_waits() -> None:
     run(work())
 
 
+def annotated(*by: int) -> Known:
+    """A task without a draft that these people have annotated."""
+    return known_of({"id": 1, "annotations": [{"id": n, "completed_by": n} for n in by]})
+
+
+def test_before_the_first_draft_a_carried_region_may_be_anothers() -> None:
+    """Nothing tells two annotators apart then; it is said only where there are two."""
+
+    async def work() -> None:
+        for known, doubtful in ((task(), set()), (annotated(1), set()), (annotated(1, 2), {"a"})):
+            ledger = Ledger()
+            ledger.open(1, 1, [rectangle("a", "Car")], known, now=T0)
+            call = ledger.open(1, 1, [rectangle("b", "Person")], known, now=T0 + 1)
+            assert set(call.carried) == {"a"} and call.doubtful == doubtful
+
+    run(work())
+
+
+def test_people_are_known_from_their_drafts_on_other_tasks() -> None:
+    async def work() -> None:
+        ledger = Ledger()
+        for number, user in enumerate(("ann", "bob")):
+            ledger.open(1, 5 + number, [], task(saved=T0, user=user), now=T0)
+        ledger.open(1, 1, [rectangle("a", "Car")], task(), now=T0)
+        call = ledger.open(1, 1, [rectangle("b", "Person")], task(), now=T0 + 1)
+        assert call.doubtful == {"a"}
+        # In another project they may be one.
+        ledger.open(2, 1, [rectangle("a", "Car")], task(), now=T0)
+        assert not ledger.open(2, 1, [rectangle("b", "Person")], task(), now=T0 + 1).doubtful
+
+    run(work())
+
+
+def test_pages_that_say_who_they_are_never_mix() -> None:
+    async def work() -> None:
+        ledger, both = Ledger(), annotated(1, 2)
+        ledger.open(1, 1, [rectangle("a", "Car")], both, now=T0, on_page="p1")
+        other = ledger.open(1, 1, [rectangle("b", "Person")], both, now=T0 + 1, on_page="p2")
+        assert not other.carried
+        mine = ledger.open(1, 1, [rectangle("c", "Person")], both, now=T0 + 1, on_page="p1")
+        assert set(mine.carried) == {"a"} and not mine.doubtful
+
+    run(work())
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_draft_of_one_does_not_take_the_page_from_another_without(before: bool) -> None:
+    """Bob draws two labels quickly; Ann, who has a draft, asks in between."""
+
+    async def work() -> None:
+        ledger = Ledger()
+        ann = task(saved=T0 - 60, user="ann", number=1)
+        ledger.open(1, 9, [], task(saved=T0 - 60, user="bob"), now=T0 - 50)
+        ledger.open(1, 9, [], task(saved=T0 - 60, user="ann"), now=T0 - 50)
+        if before:
+            ledger.close(ledger.open(1, 1, [], ann, now=T0 - 30), now=T0 - 30)
+        ledger.open(1, 1, [rectangle("b1", "Car")], task(), now=T0)
+        hers = ledger.open(1, 1, [rectangle("a1", "Person")], ann, now=T0 + 0.5)
+        assert not hers.carried or hers.doubtful == set(hers.carried)
+        his = ledger.open(1, 1, [rectangle("b2", "Person")], task(), now=T0 + 1)
+        assert set(his.carried) == {"b1"}
+
+    run(work())
+
+
 def test_the_answer_of_a_region_that_changed_is_not_reused() -> None:
     async def work() -> None:
         ledger = Ledger()

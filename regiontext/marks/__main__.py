@@ -1,9 +1,9 @@
 """`python -m regiontext.marks IMAGE ANNOTATION.json OUT`: see every kind of mark on your own regions.
 
 Writes one contact sheet per region, NN-ID.png, and together.png with all of them in one picture.
-ANNOTATION.json is a JSON export of Label Studio, one of its tasks, an annotation, or a list of
-results. Exit status: 0 when every region was drawn, 1 when some or all could not be, 2 when the
-command line is wrong.
+ANNOTATION.json is a JSON export of Label Studio, one of its tasks (of one without annotations the
+prediction is taken), an annotation, or a list of results. Exit status: 0 when every region was
+drawn, 1 when some or all could not be, 2 when the command line is wrong.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import Image
 from regiontext.errors import MarkError, RegiontextError
 from regiontext.images import load_image
 from regiontext.labelstudio.results import decode_regions
-from regiontext.marks.annotation import find_results
+from regiontext.marks.annotation import find_results, without_doubles
 from regiontext.marks.kinds import LARGEST_NUMBER
 from regiontext.marks.sheet import contact_sheet
 from regiontext.region import Region
@@ -40,9 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             task=options.task,
             annotation=options.annotation_id,
         )
+        results, doubles = without_doubles(results)
         regions, faults = decode_regions(results, size=image.size)
-        for fault in faults:
-            print(f"left out: {fault}", file=sys.stderr)
+        for left_out in (*doubles, *faults):
+            print(f"left out: {left_out}", file=sys.stderr)
         chosen = _chosen(list(regions.values()), options.item, options.region)
         options.out.mkdir(parents=True, exist_ok=True)
         for path in _write(image, chosen, options):
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, RegiontextError) as fault:
         print(fault, file=sys.stderr)
         return 1
-    return 1 if faults else 0
+    return 1 if faults or doubles else 0
 
 
 def _parser() -> argparse.ArgumentParser:

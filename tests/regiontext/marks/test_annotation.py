@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from regiontext.errors import MarkError
-from regiontext.marks.annotation import find_results
+from regiontext.marks.annotation import find_results, without_doubles
 
 SHAPE = {"id": "r1", "type": "rectanglelabels", "value": {}}
 OTHER = {"id": "r2", "type": "ellipselabels", "value": {}}
@@ -90,3 +90,39 @@ def test_a_result_that_is_no_list_is_refused() -> None:
         find_results({"id": 5, "result": "r"})
     with pytest.raises(MarkError, match="task 1 has no annotation"):
         find_results({"id": 1, "annotations": "none"})
+
+
+def test_a_task_with_predictions_only_has_those() -> None:
+    predicted = {"id": 8, "model_version": "m", "result": [SHAPE]}
+    only = {"id": 1, "data": {"image": "a.png"}, "predictions": [predicted]}
+    for data in (only, [only], only | {"annotations": []}):
+        assert find_results(data) == find_results(data, task=1, annotation=8) == [SHAPE]
+    assert find_results(only | {"annotations": [annotation(5, OTHER)]}) == [OTHER]
+    with pytest.raises(MarkError, match="no annotation with id 9; it has 8"):
+        find_results(only, annotation=9)
+    with pytest.raises(MarkError, match="it has none"):
+        find_results({"id": 1, "predictions": [8]})
+
+
+def test_a_choice_that_cannot_be_made_is_refused() -> None:
+    for choice in ({"task": 1}, {"annotation": 5}):
+        with pytest.raises(MarkError, match=r"says nothing of .*leave the choice out"):
+            find_results([SHAPE], **choice)
+    several = [annotation(5, SHAPE) | {"task": 1}, annotation(6, OTHER) | {"task": 2}]
+    assert find_results(several, task=2) == [OTHER]
+    with pytest.raises(MarkError, match="none of 2 annotations is of task 3"):
+        find_results(several, task=3)
+    with pytest.raises(MarkError, match="no annotation with id 6; it has 5"):
+        find_results(annotation(5, SHAPE), annotation=6)
+    assert find_results(annotation(5, SHAPE, cancelled=True)) == [SHAPE]
+
+
+def test_of_two_shapes_with_one_id_the_first_is_the_region_as_in_label_studio() -> None:
+    here = SHAPE | {"value": {"x": 1, "rectanglelabels": ["Car"]}}
+    labels = {"id": "r1", "type": "labels", "value": {"x": 1, "labels": ["Car"]}}
+    bare = {"id": "r1", "type": "rectangle", "value": {"x": 1}}
+    there = {"id": "r1", "type": "ellipselabels", "value": {"x": 9}}
+    assert without_doubles([here, labels, bare, OTHER]) == ([here, labels, bare, OTHER], [])
+    kept, doubles = without_doubles([here, there, OTHER])
+    assert kept == [here, OTHER]
+    assert len(doubles) == 1 and "'r1'" in doubles[0] and "shows the first" in doubles[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -122,7 +123,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", required=True, help="id of a served model or adapter")
     parser.add_argument("--regions", type=int, default=600, help="how many regions to ask about")
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
-    parser.add_argument("--key", help="API key of the server")
+    parser.add_argument(
+        "--key",
+        default=os.environ.get("REGIONTEXT_MODEL_API_KEY"),
+        help="API key of the server (default: REGIONTEXT_MODEL_API_KEY)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
     args = parser.parse_args(argv)
     console = Console()

@@ -28,6 +28,7 @@ COMMANDS = (
     "collect",
     "export",
     "finetune",
+    "evaluate",
 )  # fmt: skip
 
 

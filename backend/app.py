@@ -18,6 +18,7 @@ from backend.jobs_api import router as jobs_api
 from backend.logs import request_context, set_up_logging
 from backend.operations import router as operations
 from backend.protocol import router
+from backend.report.routes import router as report
 from backend.running import running_backend
 from backend.security import may_call
 from backend.settings import Settings
@@ -34,7 +35,7 @@ _QUIET = frozenset({"/health", "/ready", "/metrics"})
 ROUTES = frozenset(
     {
         *("/health", "/setup", "/versions", "/predict", "/webhook", "/ready", "/metrics", "/jobs"),
-        *("/assist", "/assist/unseen"),
+        *("/assist", "/assist/unseen", "/report"),
     }
 )
 
@@ -76,6 +77,7 @@ def create_app(
     app.include_router(operations)
     app.include_router(jobs_api)
     app.include_router(assist)
+    app.include_router(report)
     app.middleware("http")(_guard(chosen))
     return app
 
@@ -137,6 +139,7 @@ def _guard(
 
 def _route(path: str) -> str:
     """The path if it is a route, else one name for all others: whoever calls must not invent time series."""
-    if path.startswith("/jobs/"):
-        return "/jobs"
+    for whole in ("/jobs", "/report"):
+        if path.startswith(f"{whole}/"):
+            return whole
     return path if path in ROUTES else "other"

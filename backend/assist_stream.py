@@ -11,7 +11,7 @@ import base64
 import io
 import math
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -96,7 +96,7 @@ def read_asked(body: Mapping[str, Any]) -> Asked:
     )
 
 
-async def events(assistant: Assistant, asked: Asked) -> AsyncIterator[dict[str, Any]]:
+async def events(assistant: Assistant, asked: Asked) -> AsyncGenerator[dict[str, Any], None]:
     """What happens, in order, each with its name under "event".
 
     asking (fields: each with how it is asked), picture (url: what the model sees), text (field, text: so far), answer

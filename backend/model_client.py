@@ -222,7 +222,8 @@ class ModelClient:
         self, request: Mapping[str, Any], told: Callable[[str], None]
     ) -> dict[str, Any]:
         """The body that the same request would have without streaming, put together from its events."""
-        text, tokens, model = "", [], None
+        text, model = "", None
+        tokens: list[Any] = []
         try:
             async with self._http.stream(
                 "POST", "/chat/completions", json={**request, "stream": True}
@@ -244,9 +245,8 @@ class ModelClient:
                         continue
                     model = event.get("model")
                     logprobs = choice.get("logprobs")
-                    tokens += (
-                        logprobs.get("content") if isinstance(logprobs, Mapping) else 0
-                    ) or []
+                    if isinstance(logprobs, Mapping):
+                        tokens += logprobs.get("content") or []
                     delta = choice.get("delta")
                     grown = delta.get("content") if isinstance(delta, Mapping) else None
                     if isinstance(grown, str) and grown:

@@ -1,5 +1,4 @@
-// The only module that touches the editor of Label Studio: its store, and what its page is made of.
-// Written against 1.23; `faults` says what of it is missing, and then nothing else here may be used.
+// The only module that touches Label Studio's editor: its store, and what its page is made of. Written against 1.23.
 
 const OURS = "regiontext";
 const ROW = ".lsf-outliner-item";
@@ -20,7 +19,7 @@ const FUNCTIONS = {
 const store = () => window.Htx;
 const annotation = () => store()?.annotationStore?.selected;
 
-/** What the editor lacks of all that is used here, in words; empty if nothing. */
+/** What the editor lacks of what is used here; nothing else may be called unless this is empty. */
 export function faults() {
   const found = [];
   const want = (ok, what) => ok || found.push(what);
@@ -48,7 +47,8 @@ export function scene() {
   if (!now || !store().task) return null;
   const all = store().annotationStore.viewingAllAnnotations || store().annotationStore.viewingAll;
   const closed = all || now.isReadOnly?.() || now.type === "prediction";
-  return { key: `${store().task.id}/${now.id}`, task: Number(store().task.id), closed };
+  // What was submitted is the annotator's: it begins anew.
+  return { key: [store().task.id, now.id, now.pk].join(), task: Number(store().task.id), closed };
 }
 
 /** Whether the project's labeling config says assistant="off". */

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from model_server.fused import Fused, Pair
-from model_server.layers import ACTIVATIONS, run_layers
+from model_server.layers import ACTIVATIONS, run_layers, step
 
 __all__ = ["Decoder", "Rows", "Segment"]
 
@@ -51,7 +51,7 @@ class Rows:
     Attributes:
         kept: float[layers, 2, B, heads, L, D].
         shown: bool[B, L], the columns that every later token of the row sees.
-        lengths: int64[B], tokens of the row so far, which is the next position.
+        lengths: int64[B], tokens of the row so far, which is the next position; a step counts on in place.
         used: columns in use; the next token goes there.
     """
 
@@ -87,9 +87,9 @@ class Decoder:
         assert text is not None
         config = text.config
         first = text.layers[0].self_attn
-        self._embed: nn.Module = model.get_input_embeddings()
-        self._head: nn.Module = model.get_output_embeddings()
-        self._norm: nn.Module = text.norm
+        self._embed: Any = model.get_input_embeddings()
+        self._head: Any = model.get_output_embeddings()
+        self._norm: Any = text.norm
         self._rotary: nn.Module = text.rotary_emb
         self._angles: tuple[Tensor, Tensor] | None = None
         self._activation = ACTIVATIONS[config.hidden_act]
@@ -124,7 +124,9 @@ class Decoder:
             and rope.get("rope_type", "default") in _ROPES
             and config.hidden_act in ACTIVATIONS
             and not getattr(config, "sliding_window", None)
-            and model.get_output_embeddings() is not None
+            and type(model.get_input_embeddings()) is nn.Embedding
+            and type(model.get_output_embeddings()) is nn.Linear
+            and model.get_output_embeddings().bias is None
             and all(
                 type(module) is nn.Linear
                 for layer in text.layers
@@ -198,8 +200,11 @@ class Decoder:
         if wanted is not None and segments:
             edges = torch.tensor(bounds, device=x.device)
             narrow = torch.searchsorted(wanted, edges).tolist()
-        heads = torch.arange(self.kv_heads, device=x.device)
-        places = (owners[:, None] * self.kv_heads + heads) * rows.kept.shape[4] + columns[:, None]
+        # Per token, where each head's keys go in a layer of `kept`, then where its values go.
+        rest = rows.kept.shape[2:5]
+        heads = torch.arange(2, device=x.device)[:, None] * rest[0] * rest[1]
+        heads = (heads + torch.arange(rest[1], device=x.device)).view(-1)
+        places = (owners[:, None] * rest[1] + heads) * rest[2] + columns[:, None]
         return run_layers(
             x,
             cos[positions],
@@ -219,6 +224,39 @@ class Decoder:
             self._eps,
             self._activation,
         )
+
+    def step(
+        self, ids: Tensor, rows: Rows, segments: Sequence[Segment] = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One more token int64[B] for every row, for whose keys and values there must be room.
+
+        Returns float32[B, V], the log-probabilities of what may come next; of the likeliest float32[B] that and
+        int64[B] its id. All of a step but its bookkeeping is compiled.
+        """
+        cos, sin = self._rotations(rows.used + 1)  # no position is behind its column
+        weights, low = self._chosen(len(ids), segments)
+        found = step(
+            ids,
+            self._embed.weight,
+            self._head.weight,
+            self._norm.weight,
+            rows.kept,
+            rows.shown,
+            rows.lengths,
+            rows.used,
+            cos,
+            sin,
+            weights,
+            low,
+            [s.start for s in segments],
+            [s.end for s in segments],
+            self._heads,
+            self._scale,
+            self._eps,
+            self._activation,
+        )
+        rows.used += 1
+        return found
 
     def _chosen(
         self, tokens: int, segments: Sequence[Segment]

@@ -91,37 +91,23 @@ def decode_packed(
     """
     active = list(rows)
     picker = _Picker(rows, ends)
-    device = logits.device
-    owners = torch.arange(len(active), device=device)
     adapters = segments([row.adapter for row in active])
+    logprobs = torch.log_softmax(logits.float(), dim=-1)
+    best, choice = logprobs.max(dim=-1)
     while True:
-        ids = picker.pick(active, logits)
+        ids = picker.pick(active, logprobs, best, choice)
         going = [place for place, row in enumerate(active) if row.finish is None]
         if not going:
             return
         if 2 * len(going) <= len(active):
-            chosen = torch.tensor(going, device=device)
+            chosen = torch.tensor(going, device=ids.device)
             kept.select(chosen)
             ids = ids[chosen]
             active = [active[place] for place in going]
-            owners = owners[: len(active)]
             adapters = segments([row.adapter for row in active])
         left = max(row.limit - len(row.tokens) for row in active)
         kept.make_room(1, wanted=min(left, 64))
-        kept.shown[:, kept.used] = True
-        hidden = decoder.run(
-            decoder.embed(ids),
-            kept,
-            positions=kept.lengths,
-            owners=owners,
-            columns=torch.full_like(owners, kept.used),
-            slots=None,
-            mask=kept.shown[:, None, : kept.used + 1],
-            segments=adapters,
-        )
-        kept.used += 1
-        kept.lengths += 1
-        logits = decoder.logits(hidden)
+        logprobs, best, choice = decoder.step(ids, kept, adapters)
 
 
 def segments(adapters: Sequence[str | None], lengths: Sequence[int] | None = None) -> list[Segment]:
@@ -168,19 +154,19 @@ class _Picker:
         self._ends = frozenset(ends)
         self._generators = {row: _generator(row.sampling) for row in rows if _is_sampled(row)}
 
-    def pick(self, rows: Sequence[Row], logits: Tensor) -> Tensor:
-        """Returns int64[B]; for rows that ended before, any token."""
-        logprobs = torch.log_softmax(logits.float(), dim=-1)
-        best, choice = logprobs.max(dim=-1)
+    def pick(self, rows: Sequence[Row], logprobs: Tensor, best: Tensor, choice: Tensor) -> Tensor:
+        """Returns int64[B], for rows that ended before any token; `best` is the largest of `logprobs`, at `choice`."""
         values, ids = best.tolist(), choice.tolist()
+        own = False
         for index, row in enumerate(rows):
             if row.finish is not None:
                 continue
             if _is_sampled(row) or row.constraint is not None or self._too_early(row, ids[index]):
+                own = True
                 ids[index] = self._own(row, logprobs[index])
                 values[index] = float(logprobs[index, ids[index]])
-            self._record(row, ids[index], values[index], logprobs[index])
-        return torch.tensor(ids, device=logits.device)
+            self._record(row, ids[index], values[index], logprobs, index)
+        return torch.tensor(ids, device=choice.device) if own else choice
 
     def _too_early(self, row: Row, token: int) -> bool:
         return token in self._ends and len(row.tokens) < row.sampling.min_tokens
@@ -200,10 +186,10 @@ class _Picker:
             return int(_sample(logprobs, row.sampling, self._generators[row]))
         return int(logprobs.argmax())
 
-    def _record(self, row: Row, token: int, logprob: float, logprobs: Tensor) -> None:
+    def _record(self, row: Row, token: int, logprob: float, logprobs: Tensor, index: int) -> None:
         top: tuple[tuple[int, float], ...] = ()
         if row.sampling.top_logprobs:
-            values, ids = logprobs.topk(row.sampling.top_logprobs)
+            values, ids = logprobs[index].topk(row.sampling.top_logprobs)
             likely = zip(ids.tolist(), values.tolist(), strict=True)
             top = tuple((id, max(value, FLOOR)) for id, value in likely)
         row.tokens.append(Picked(token, max(logprob, FLOOR), top))
@@ -224,7 +210,8 @@ class _Forced(LogitsProcessor):
         self._picker = picker
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        choice = self._picker.pick(self._rows, scores)
+        logprobs = torch.log_softmax(scores.float(), dim=-1)
+        choice = self._picker.pick(self._rows, logprobs, *logprobs.max(dim=-1))
         forced = torch.full_like(scores, -torch.inf)
         return forced.scatter_(1, choice[:, None], 0.0)
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["ACTIVATIONS", "run_layers", "see_layers"]
+__all__ = ["ACTIVATIONS", "run_layers", "see_layers", "step"]
+
+T = TypeVar("T")
 
 ACTIVATIONS = {"silu": 0, "gelu_pytorch_tanh": 1, "gelu": 2, "quick_gelu": 3}
 """The activations that the layers know, by their names in transformers' configurations."""
@@ -28,11 +31,11 @@ def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return weight * F.rms_norm(x.float(), [x.shape[-1]], None, eps).to(x.dtype)
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    # The sign of the turned half is in `sin`.
+def _rotate_(x: Tensor, cos: Tensor, sin: Tensor) -> None:
+    # In place; the sign of the turned half is in `sin`.
     half = x.shape[-1] // 2
     turned = torch.cat([x[..., half:], x[..., :half]], dim=-1)
-    return torch.addcmul(x * cos, turned, sin)
+    x.mul_(cos).addcmul_(turned, sin)
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -100,14 +103,12 @@ def _run(
         qkv = _linear(y, weights[at + 1], weights[at + 2])
         _add_low_rank(qkv, y, low, starts, ends, 8 * layer)
         qkv = qkv.view(x.shape[0], heads + 2 * kv_heads, width)
-        qk = _rotate(qkv[:, : heads + kv_heads], cos, sin)
+        _rotate_(qkv[:, : heads + kv_heads], cos, sin)
+        new = qkv[:, heads:].reshape(-1, width)
+        kept[layer].view(-1, width).index_copy_(0, places, new)
         keys = kept[layer, 0]
         values = kept[layer, 1]
-        new = qk[:, heads:].reshape(-1, width)
-        keys.view(-1, width).index_copy_(0, places, new)
-        new = qkv[:, heads + kv_heads :].reshape(-1, width)
-        values.view(-1, width).index_copy_(0, places, new)
-        q = qk[:, :heads]
+        q = qkv[:, :heads]
         if wanted is not None and layer == kept.shape[0] - 1:
             if wanted.shape[0] == 0:
                 return x[:0]
@@ -164,9 +165,11 @@ def _see(
     width = x.shape[2]
     x = x.reshape(images * tokens, width)
     states = [x]
-    lows = [low] if len(low) > 0 else []
-    starts = [0] if len(low) > 0 else []
-    ends = [images * tokens] if len(low) > 0 else []
+    lows: list[list[Tensor]] = []
+    if len(low) > 0:
+        lows = [low]
+    starts = [0]
+    ends = [images * tokens]
     for layer in range(max(chosen)):
         at = 12 * layer
         y = F.layer_norm(x, [width], weights[at], weights[at + 1], eps)
@@ -191,7 +194,63 @@ def _see(
     return torch.cat([states[index].view(images, tokens, width) for index in chosen], dim=-1)
 
 
-def _compiled(run: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _step(
+    ids: Tensor,
+    table: Tensor,
+    head: Tensor,
+    norm: Tensor,
+    kept: Tensor,
+    shown: Tensor,
+    lengths: Tensor,
+    used: int,
+    cos: Tensor,
+    sin: Tensor,
+    weights: list[Tensor],
+    low: list[list[Tensor]],
+    starts: list[int],
+    ends: list[int],
+    heads: int,
+    scale: float,
+    eps: float,
+    activation: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    rows = ids.shape[0]
+    kv_heads = kept.shape[3]
+    shown.select(1, used).fill_(True)
+    mask = torch.zeros([rows, 1, 1, used + 1], dtype=table.dtype, device=table.device)
+    mask = mask.masked_fill_(~shown[:, : used + 1].view(rows, 1, 1, used + 1), -torch.inf)
+    # The last column of every head's keys, then of its values.
+    places = torch.arange(2 * rows * kv_heads, device=ids.device) * kept.shape[4] + used
+    places = places.view(2, rows, kv_heads).transpose(0, 1).reshape(-1)
+    x = _run(
+        F.embedding(ids, table),
+        cos[lengths],
+        sin[lengths],
+        kept,
+        places,
+        None,
+        mask,
+        None,
+        None,
+        mask,
+        weights,
+        low,
+        starts,
+        ends,
+        starts,
+        ends,
+        heads,
+        scale,
+        eps,
+        activation,
+    )
+    lengths.add_(1)
+    logprobs = torch.log_softmax(F.linear(_norm(x, norm, eps), head).float(), dim=-1)
+    best, choice = logprobs.max(dim=-1)
+    return logprobs, best, choice
+
+
+def _compiled(run: Callable[..., T]) -> Callable[..., T]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
@@ -202,6 +261,7 @@ def _compiled(run: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 _compiled_run = _compiled(_run)
 _compiled_see = _compiled(_see)
+_compiled_step = _compiled(_step)
 
 
 def run_layers(x: Tensor, *rest: object) -> Tensor:
@@ -221,3 +281,9 @@ def see_layers(x: Tensor, *rest: object) -> Tensor:
     """
     see = _compiled_see if x.device.type == "cpu" else _see
     return see(x, *rest)
+
+
+def step(ids: Tensor, *rest: object) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of decoding; `model_server.decoder.Decoder.step` says what goes in and comes out."""
+    run = _compiled_step if ids.device.type == "cpu" else _step
+    return run(ids, *rest)

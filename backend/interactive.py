@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -18,14 +17,16 @@ from functools import lru_cache
 from typing import Any
 
 from backend.answering import Answers, Job, fill_regions
+from backend.asking import asks_for_relations, instruction_in, said_in
 from backend.assistant import Assistant
 from backend.clicks import Click
 from backend.errors import BackendError, OtherLabelStudio
 from backend.fill import Target, results_of, target_of
+from backend.fresh import draft_with, renewed
 from backend.gestures import pointed_at
 from backend.growing import Growing, grow
 from backend.known import Known, is_marked, known_of, marked, text_in
-from backend.label_studio import project_id
+from backend.label_studio import async_client, project_id
 from backend.ledger import Call, Ledger, Pending
 from backend.masking import click_in, mask_control
 from backend.origin import created_in
@@ -38,7 +39,6 @@ from regiontext.labelstudio.results import (
     check_results,
     decode_regions,
     image_field_result,
-    read_results,
     text_of,
 )
 from regiontext.questions.templates import region_questions
@@ -52,15 +52,10 @@ _log = logging.getLogger(__name__)
 _RESERVE_S = 0.3
 # Ordered pairs that the prompt area asks about: what a small model on a processor answers in the budget.
 _MAX_PAIRS = 8
+# Kept back from it for the last look at the draft.
+_LAST_LOOK_S = 0.4
 _LATE = "not filled in time"
 _WHOSE = "drawn on this task a moment before: if it was not you, delete it here"
-_RELATIONS = re.compile(r"\brelat", re.IGNORECASE)
-# What only says that everything is to be filled; any other words are for the model to read.
-_FILL = re.compile(
-    r"((please|caption|describe|fill|annotate|label|ask|go|do|in|all|every|everything|each|the|them|it|of|and|empty|"
-    r"missing|rest|others?|regions?|objects?|box(es)?|fields?|captions?|once|more|again|now)\b[\s.,!]*)*",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,7 @@ async def interact(assistant: Assistant, ledger: Ledger, request: Interactive) -
         _log.warning("an interactive call is echoed: %s", error)
         return context
     try:
-        said = _said(config, context)
+        said = said_in(config, context)
         prompt = said[-1] if ledger.prompt_is_new(call, said) else None
         data = request.task.get("data")
         turn = _Turn(
@@ -159,14 +154,6 @@ async def _refusal(assistant: Assistant, uid: str) -> OtherLabelStudio | None:
         # Nothing can be kept now, so nothing can be mixed; what comes next says so in a note.
         _log.exception("the database does not tell whose project this is")
     return None
-
-
-def _said(config: LabelingConfig, context: Sequence[Result]) -> tuple[str, ...]:
-    """What stands in the prompt area, one entry per time it was used."""
-    area = config.prompt_field
-    if area is None:
-        return ()
-    return text_in(read_results(context).image_fields.get(area.name))
 
 
 async def _guarded(turn: _Turn) -> list[Result]:
@@ -260,13 +247,27 @@ async def _answered(turn: _Turn) -> list[Result]:
             given.add(mine[0]["id"])
             results.extend(mine)
     # A region that nothing was found for is not sent: the page has it, perhaps newer than the draft.
-    for target in more:
-        touched = target.id in answers.suggestions or target.id in answers.notes
-        if touched and target.id not in given:
+    asked = [t for t in more if t.id in answers.suggestions or t.id in answers.notes]
+    for target in await _as_they_are_now(turn, asked, answers):
+        if target.id not in given:
             given.add(target.id)
             results.extend(_written(turn, target, answers))
     growing.answered(results)
     return results + _whole_image(turn, answers)
+
+
+async def _as_they_are_now(
+    turn: _Turn, asked: Sequence[Target], answers: Answers
+) -> Sequence[Target]:
+    """The regions as the page has them by now, and only what is suggested for a field that is still as it was."""
+    area, settings = turn.config.prompt_field, turn.assistant.settings
+    typed = next((i for i in turn.context if area and i.get("from_name") == area.name), None)
+    if not asked or typed is None or settings.label_studio_api_key is None:
+        return asked
+    last = turn.deadline - _LAST_LOOK_S
+    async with async_client(settings) as http:
+        draft = await draft_with(http, turn.task, typed, deadline=last)
+    return asked if draft is None else renewed(asked, draft, answers.suggestions, turn.config)
 
 
 def _targets(turn: _Turn) -> tuple[dict[str, Target | None], list[Target], Growing]:
@@ -316,7 +317,7 @@ def _targets(turn: _Turn) -> tuple[dict[str, Target | None], list[Target], Growi
     growing.leave(turn.call.reused)
     more: list[Target] = []
     if turn.prompt is not None:
-        wish = _instruction(turn.prompt)
+        wish = instruction_in(turn.prompt)
         ids = [id for id in others if (empty[id] or wish is not None) and id not in own]
         found = (target_of(turn.known.raw, id, config=config, renew=False) for id in ids)
         more.extend(replace(target, instruction=wish) for target in found if target is not None)
@@ -340,14 +341,8 @@ def _has_empty_field(turn: _Turn, region: Region) -> bool:
     return any(not text_in(filled.get(question.field)) for question in asked)
 
 
-def _instruction(prompt: str) -> str | None:
-    """What the prompt area asks of the model beside filling what is empty; None if it says no more than that."""
-    words = " ".join(prompt.split()).lstrip("/ ")
-    return None if _FILL.fullmatch(words) or _RELATIONS.search(words) else words
-
-
 def _asks_for_relations(turn: _Turn) -> bool:
-    wanted = turn.prompt is not None and _RELATIONS.search(turn.prompt) is not None
+    wanted = turn.prompt is not None and asks_for_relations(turn.prompt)
     return wanted and turn.config.relation_field is not None
 
 

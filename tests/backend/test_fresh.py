@@ -1,0 +1,103 @@
+"""What is done to regions between the saving of a draft and an answer about all of them is not taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from backend.assistant import Suggestion
+from backend.fill import Target
+from backend.fresh import draft_with, renewed
+from regiontext.labelstudio.config import parse_config
+from tests.backend.test_interactive import rectangle, text
+
+XML = """<View><Image name="img" value="$image"/>
+  <RectangleLabels name="rect" toName="img"><Label value="Car"/></RectangleLabels>
+  <TextArea name="caption" toName="img" perRegion="true"/>
+  <TextArea name="prompt" toName="img" smart="true"/></View>"""
+TYPED = {"id": "p", "from_name": "prompt", "type": "textarea", "value": {"text": ["caption all"]}}
+
+
+def drafts_of(*answers: httpx.Response) -> tuple[httpx.AsyncClient, list[str]]:
+    """A Label Studio that answers so, one after the other, the last for ever; and what it was asked."""
+    asked: list[str] = []
+    rest: Iterator[httpx.Response] = iter(answers[:-1])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return next(rest, answers[-1])
+
+    transport = httpx.MockTransport(answer)
+    return httpx.AsyncClient(transport=transport, base_url="http://ls"), asked
+
+
+def look(http: httpx.AsyncClient, seconds: float = 5.0) -> Any:
+    return asyncio.run(draft_with(http, 7, TYPED, deadline=time.monotonic() + seconds))
+
+
+def test_it_waits_for_the_draft_with_what_was_typed() -> None:
+    before = httpx.Response(200, json=[{"id": 1, "result": []}])
+    others = {"id": 2, "result": [TYPED | {"id": "q"}]}
+    after = httpx.Response(200, json=[others, {"id": 1, "result": [rectangle("a"), TYPED]}])
+    http, asked = drafts_of(before, after)
+    assert look(http) == [rectangle("a"), TYPED]
+    assert asked == ["/api/tasks/7/drafts"] * 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(403, json={"detail": "no"}),
+        httpx.Response(200, content=b"<html>"),
+    ],
+)
+def test_it_gives_up_at_once_where_there_is_nothing_to_wait_for(answer: httpx.Response) -> None:
+    http, asked = drafts_of(answer)
+    assert look(http) is None and len(asked) == 1
+
+
+def test_it_gives_up_when_the_time_is_over() -> None:
+    http, _ = drafts_of(httpx.Response(200, json=[]))
+    began = time.monotonic()
+    assert look(http, 0.3) is None and time.monotonic() - began < 2
+
+
+def test_a_label_studio_that_hangs_does_not_use_up_the_time() -> None:
+    async def hang(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(30)
+        return httpx.Response(200, json=[])
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(hang), base_url="http://ls")
+    began = time.monotonic()
+    assert look(http, 0.3) is None and time.monotonic() - began < 2
+
+
+def suggestion(region: str) -> Suggestion:
+    return Suggestion(
+        id=f"s-{region}",
+        project=1,
+        task=7,
+        region=region,
+        region_to=None,
+        field="caption",
+        value=("ours",),
+        confidence=0.9,
+        model_version="m",
+    )
+
+
+def test_what_was_typed_moved_or_deleted_meanwhile_stays_so() -> None:
+    config = parse_config(XML)
+    typed, moved, gone = rectangle("typed"), rectangle("moved"), rectangle("gone")
+    targets = [Target(shape["id"], (shape,), renew=False) for shape in (typed, moved, gone)]
+    suggestions = {target.id: [suggestion(target.id)] for target in targets}
+    elsewhere = rectangle("moved", x=60.0)
+    now = [typed, text(typed, ["my words"]), elsewhere, TYPED]
+    (left,) = renewed(targets, now, suggestions, config)
+    assert left.results == (elsewhere,)
+    assert suggestions["moved"] and not suggestions["typed"]

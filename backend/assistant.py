@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 from PIL import Image
 
-from backend.arms import draw_into_arm
+from backend.arms import draw_into_arm, trapped
 from backend.cache import BoundedCache
 from backend.clicks import ClickBook
 from backend.data_urls import data_url
@@ -236,6 +236,7 @@ async def answer(
     result = Answered(picture.arm)
     rows: list[SuggestionRow] = []
     version = model.version(config)
+    settings, quiet = assistant.settings, listener is None
     for one, question in tasks.items():
         fault = one.exception() if one in done else _OUT_OF_TIME
         late_or_failed = "late" if isinstance(fault, TimeoutError) else "failed"
@@ -259,7 +260,12 @@ async def answer(
                 model_version=version,
                 model=model.model,
                 path=path,
-                **one.result(),
+                # What is told while it is being answered cannot be taken back.
+                **(
+                    trapped(settings, picture.hash, question, one.result())
+                    if quiet
+                    else one.result()
+                ),
             )
         )
     if rows:

@@ -105,6 +105,12 @@ class Settings(BaseSettings):
     control: float = Field(
         default=0.1, ge=0, le=1, description="Share of images not pre-filled, on purpose."
     )
+    trap_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Share of suggestions that are wrong on purpose, to measure over-reliance (docs/metrics.md).",
+    )
     arm_salt: str = Field(
         default="", description="Changes which images are drawn into holdout and control."
     )

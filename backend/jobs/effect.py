@@ -61,11 +61,15 @@ class ArmFigures:
 
 @dataclass(frozen=True)
 class OverReliance:
-    """Suggestions that were wrong on purpose: how many were seen, how many left standing, and the share of those."""
+    """Suggestions that were wrong on purpose: how many were seen, how many left standing, and the share of those.
+
+    standing: (annotation, region) of those that still stand, so that they can be corrected.
+    """
 
     traps: int
     accepted: int
     share: Average | None
+    standing: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,4 +211,5 @@ def _over_reliance(traps: Sequence[Measured], samples: int, seed: int) -> OverRe
     seen = [trap for trap in traps if trap.outcome != "discarded"]
     accepted = [float(trap.outcome == "accepted") for trap in seen]
     share = average(accepted, groups=_images(seen), samples=samples, seed=seed)
-    return OverReliance(len(seen), int(sum(accepted)), share)
+    left = tuple((trap.annotation, trap.region) for trap in seen if trap.outcome == "accepted")
+    return OverReliance(len(seen), len(left), share, left)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from backend.arms import TRAP
 from backend.fill import META
 from backend.store import OutcomeRow, SuggestionRow
 from regiontext.labelstudio.config import LabelingConfig
@@ -30,7 +31,6 @@ from regiontext.region import Region
 __all__ = [
     "CLOCKS",
     "Seen",
-    "TRAP",
     "latest_suggestions",
     "outcome_rows",
     "pair_ends",
@@ -41,9 +41,6 @@ __all__ = [
 
 CLOCKS = timedelta(seconds=5)
 """How far Label Studio's clock may lag behind ours before a suggestion seems to come after its use."""
-
-TRAP = "trap"
-"""Key in a suggestion's decoding that holds what the model really said, where something wrong was shown on purpose."""
 
 _PAIR = ">"
 

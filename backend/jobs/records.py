@@ -118,6 +118,8 @@ def _outcomes(arms: Collection[Arm]) -> _Joined:
         .where(
             ImageRow.arm.in_(list(arms)),
             OutcomeRow.outcome.in_(USABLE),
+            # A suggestion that was wrong on purpose and that nobody noticed is nobody's answer.
+            ~(OutcomeRow.trap & (OutcomeRow.outcome == "accepted")),
             AnnotationRow.deleted.is_(False),
         )
     )

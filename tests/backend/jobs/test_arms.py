@@ -15,11 +15,14 @@ import pytest
 from sqlalchemy import select
 
 import backend
-from backend.arms import draw_into_arm
+from backend.arms import TRAP, draw_into_arm
+from backend.jobs.collect import collect
+from backend.jobs.effect import compare_arms, measured
 from backend.jobs.prelabel import prelabel
+from backend.jobs.records import load_records
 from backend.running import running_backend
 from backend.settings import Settings
-from backend.store import ImageRow, Store, SuggestionRow, open_store
+from backend.store import ImageRow, OutcomeRow, Store, SuggestionRow, open_store
 from regiontext.labelstudio.results import read_results
 from tests.backend import test_assist
 from tests.backend import test_label_studio_ml as adapters
@@ -88,7 +91,7 @@ def batch(payload: Payload) -> dict[str, Any]:
 CALLS = [drawing, clicking, asking_for_all, batch]
 
 
-def told(stage: Stage, body: dict[str, Any]) -> list[Any]:
+def told_of(stage: Stage, body: dict[str, Any]) -> list[Any]:
     response = stage.http.post("/predict", json=body)
     assert response.status_code == 200, response.text
     return written(response.json()["results"])
@@ -98,7 +101,7 @@ def told(stage: Stage, body: dict[str, Any]) -> list[Any]:
 def test_predict(set_stage: SetStage, payload: Payload, arm: str) -> None:
     stage = set_stage(**only(arm))
     for call in CALLS:
-        assert told(stage, call(payload)) == [], call.__name__
+        assert told_of(stage, call(payload)) == [], call.__name__
     assert not stage.model.asked
     nothing_suggested(stage.store, arm)
 
@@ -107,7 +110,7 @@ def test_the_same_calls_fill_the_assist_arm(set_stage: SetStage, payload: Payloa
     """Else the test above would hold for calls that ask for nothing."""
     stage = set_stage()
     for call in CALLS:
-        assert told(stage, call(payload)), call.__name__
+        assert told_of(stage, call(payload)), call.__name__
 
 
 @both_arms
@@ -211,3 +214,44 @@ def test_an_image_stays_in_its_arm_whatever_the_shares_become(
     assert drawn() == "assist"
     # It may have been suggested about since.
     assert drawn(**{arm: 1.0}) == "assist"
+
+
+def test_traps_are_off_and_where_they_are_on_each_is_wrong_and_known(
+    set_stage: SetStage, payload: Payload
+) -> None:
+    told = json.dumps(told_of(set_stage(), drawing(payload)))
+    assert "a red car" in told
+    body = drawing(payload)
+    stage = set_stage(trap_share=0.5)
+    for number in range(12):
+        told_of(stage, calling(body, rectangle(f"n{number}", x=5 + number)))
+    with stage.store.read() as session:
+        rows = list(session.scalars(select(SuggestionRow)))
+    traps = [row for row in rows if TRAP in row.decoding]
+    assert 0 < len(traps) < len(rows)
+    for row in rows:
+        right = ["a red car"] if row.field == "caption" else ["clear"]
+        assert (row.value != right) == (row in traps)
+        assert row.decoding.get(TRAP, right) == right
+
+
+def test_an_accepted_trap_is_counted_and_never_learnt_from(
+    studio: FakeLabelStudio, model_server: FakeModelServer, settings: Settings, store: Store
+) -> None:
+    project = studio.add_project()
+    tasks = [studio.add_task(project, picture(number)) for number in range(6)]
+    for task in tasks:
+        studio.add_prediction(task, two_boxes())
+    asyncio.run(prelabel(settings.model_copy(update={"trap_share": 0.5}), project))
+    for task in tasks:
+        (made,) = [p for p in studio.predictions_of(task) if p["model_version"] != "detector"]
+        studio.add_annotation(task, made["result"], parent_prediction=made["id"])
+    asyncio.run(collect(settings, project))
+    with store.read() as session:
+        rows = list(session.scalars(select(OutcomeRow)))
+    assert {row.outcome for row in rows} == {"accepted"}
+    traps = sum(row.trap for row in rows)
+    assert 0 < traps < len(rows)
+    found = compare_arms(measured(store), samples=50).over_reliance
+    assert (found.traps, found.accepted) == (traps, traps)
+    assert len(load_records(store, project)) == len(rows) - traps

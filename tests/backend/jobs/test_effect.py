@@ -62,6 +62,7 @@ def test_traps_tell_over_reliance_and_nothing_else() -> None:
     ]
     found = compare_arms([ONE, *traps], samples=100)
     assert (found.over_reliance.traps, found.over_reliance.accepted) == (4, 2)
+    assert found.over_reliance.standing == ((0, "r1"), (4, "r1"))
     assert found.over_reliance.share is not None
     assert found.over_reliance.share.value == 0.5
     assert found.arms[0].fields == 1

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from backend.cli import connect, doctor, evaluate, jobs, registry, report, serve, up
+from backend.cli import connect, doctor, evaluate, explain, jobs, registry, report, serve, up
 from backend.cli.running import set_debugging
 
 __all__ = ["app"]
@@ -62,3 +62,4 @@ jobs.add_to(app, panel=_WORK)
 app.command(rich_help_panel=_WORK)(evaluate.evaluate)
 registry.add_to(app, panel=_MODEL)
 report.add_to(app, panel=_MODEL)
+explain.add_to(app, panel=_MODEL)

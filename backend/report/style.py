@@ -20,7 +20,7 @@ p{margin:.4em 0}.dim{color:var(--dim);font-size:.875rem}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.9rem}
 td,th{text-align:left;padding:4px 8px;border-bottom:1px solid var(--line);vertical-align:top}
-td{min-width:4.5em}
+td,th{overflow-wrap:normal;min-width:4.5em}td:last-child{overflow-wrap:break-word;min-width:11em}
 svg{display:block;width:100%;height:auto;max-width:720px}
 svg text{fill:var(--dim);font:12px system-ui,sans-serif}
 .grid{stroke:var(--line)}.guide{stroke:var(--dim);stroke-dasharray:5 5}

@@ -5,8 +5,8 @@
 The model gives one short caption after the latency, to so many requests at once; others wait their turn, as behind a
 real server. Label Studio has one project of tasks, each with an own 640 x 480 JPEG and a prediction of five boxes by
 "detector". Under /stats it tells how many questions it answered, in how many seconds from the first question to the
-last answer, and how many tasks have exactly one prediction of ours with all captions. It parses no more than it must:
-what is measured is its caller.
+last answer, how many tasks have predictions of ours, and how many exactly one with all captions. It parses no more
+than it must: what is measured is its caller.
 """
 
 from __future__ import annotations
@@ -137,6 +137,7 @@ def app(tasks: int, latency_s: float, at_once: int) -> Any:
         elif path == "/stats":
             whole = sum(len(p) == 1 and p[0]["n"] == REGIONS for p in stored.values())
             found = {"answered": answered, "seconds": last - first, "whole": whole}
+            found["stored"] = len(stored)
         return 200, json.dumps(found).encode(), "application/json"
 
     async def asgi(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -174,7 +175,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--tasks", type=int, required=True)
     parser.add_argument("--latency-ms", type=float, default=200.0)
-    parser.add_argument("--at-once", type=int, default=8)
+    parser.add_argument("--at-once", type=int, default=16)
     args = parser.parse_args()
     served = app(args.tasks, args.latency_ms / 1000, args.at_once)
     uvicorn.run(served, host="127.0.0.1", port=args.port, log_level="warning", access_log=False)

@@ -18,7 +18,7 @@ __all__ = ["running"]
 def running(module: Sequence[str], ready: str, **environment: str) -> Iterator[None]:
     """`python -m MODULE…`, on one thread, from when the URL `ready` answers 200 to the end of the block.
 
-    Raises RuntimeError when it ends before that or takes more than a minute.
+    Raises RuntimeError when it ends before that or takes more than three minutes.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", *module],
@@ -26,7 +26,7 @@ def running(module: Sequence[str], ready: str, **environment: str) -> Iterator[N
         stdout=subprocess.DEVNULL,
     )
     try:
-        for _ in range(300):
+        for _ in range(900):
             if process.poll() is not None:
                 raise RuntimeError(f"{module[0]} ended with status {process.returncode}")
             try:
@@ -36,7 +36,7 @@ def running(module: Sequence[str], ready: str, **environment: str) -> Iterator[N
                 pass
             time.sleep(0.2)
         else:
-            raise RuntimeError(f"{ready} did not answer 200 in a minute")
+            raise RuntimeError(f"{ready} did not answer 200 in three minutes")
         yield
     finally:
         process.terminate()

@@ -48,7 +48,8 @@ class Draft:
 class Known:
     """results: what is on the annotator's screen as far as Label Studio knows. draft: None without one.
 
-    saved_at: when an annotation of the task was last saved, None without any. annotators: who has annotated it.
+    saved_at: when an annotation of the task was last saved, None without any. annotators: who has annotated it. drafts:
+    how many drafts the asking user has: a tab of the browser each.
     """
 
     results: Results
@@ -56,6 +57,7 @@ class Known:
     saved_at: float | None
     raw: tuple[Result, ...] = ()
     annotators: frozenset[str] = frozenset()
+    drafts: int = 0
 
     @property
     def may_be_anothers(self) -> bool:
@@ -87,7 +89,7 @@ def known_of(task: Mapping[str, Any]) -> Known:
         raw = []
     saved = [s for a in annotations if (s := _seconds(a.get("updated_at"))) is not None]
     by = frozenset(name for a in annotations if (name := _author(a)) is not None)
-    return Known(read_results(raw), draft, max(saved, default=None), tuple(raw), by)
+    return Known(read_results(raw), draft, max(saved, default=None), tuple(raw), by, len(drafts))
 
 
 def results_in(holder: Mapping[str, Any]) -> list[Result]:

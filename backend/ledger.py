@@ -7,9 +7,11 @@ five seconds that the draft lags behind, and echoing it would undo that.
 
 What tells the cases apart (all from the page's own code, Label Studio 1.23):
 * A request holds every waiting region of the same type and first label, and those accepted before, which carry our
-  mark. A waiting one that is absent from it is gone.
+  mark. A waiting one that is absent from it is gone, if the request holds others that came from where it came from, or
+  nothing at all; else it waits on another page: a second tab, or another annotator's.
 * A request was overtaken when the next one came before its answer could have arrived (`GRACE_S`).
-* Drafts hold waiting regions too. A draft saved after a region was drawn that lacks it: the annotator deleted it.
+* Drafts hold waiting regions too. A draft saved after a region was drawn that lacks it: the annotator deleted it,
+  unless it is one of several: each tab of an annotator has its own.
 * A region whose answer was accepted carries our mark in the draft; one without it in a draft saved after the
   answer still waits (auto-accept is off), and is echoed again, for as long as `pending_s`.
 
@@ -48,7 +50,8 @@ class Pending:
     """A region that was drawn and is not known to be settled.
 
     results: as it came, the shape first. filled: its results as answered (of another region, if this one was a prompt
-    for it), once they are known. draft: the version of the draft when it was first asked about.
+    for it), once they are known. draft: the version of the draft when it was first asked about. tab: which of the pages
+    that are open on the task it is on, as far as can be told.
     """
 
     id: str
@@ -58,6 +61,7 @@ class Pending:
     draft: str | None
     filled: asyncio.Future[Filled]
     delivered_at: float | None = None
+    tab: int = 0
 
 
 @dataclass(eq=False)
@@ -113,7 +117,7 @@ class Ledger:
         crowded = self._is_crowded(project, known)
         owner = on_page or (known.draft.owner if known.draft else None)
         key = (project, task, owner)
-        page = self._page(key, crowded=crowded, inherits=on_page is None)
+        page = self._page(key, inherits=on_page is None)
         regions = _regions(context)
         self._settle(page, key, known, now)
         groups = {_group(results[0]) for results in regions.values()}
@@ -121,10 +125,12 @@ class Ledger:
         # A request about nothing: a waiting region was deleted, the only one of its type and label.
         if not context and len({p.group for p in absent}) == 1:
             groups = {p.group for p in absent}
+        tab, certain = _tab(page.waiting, regions, {p.tab for p in absent if p.group in groups})
         carried: dict[str, Pending] = {}
         for pending in absent:
             if pending.group in groups:
-                del page.waiting[pending.id]
+                if not regions or (certain and pending.tab == tab):
+                    del page.waiting[pending.id]
             elif self._must_carry(pending, key, known):
                 carried[pending.id] = page.waiting.pop(pending.id)
         own: dict[str, Pending] = {}
@@ -145,6 +151,7 @@ class Ledger:
                 asked_at=before.asked_at if before else now,
                 draft=before.draft if before else _version(known),
                 filled=filled,
+                tab=tab,
             )
         doubtful = frozenset(
             p.id for p in carried.values() if crowded and on_page is None and p.draft is None
@@ -175,17 +182,16 @@ class Ledger:
             annotating |= known.annotators
         return len(drafting) > 1 or len(annotating) > 1
 
-    def _page(self, key: Key, *, crowded: bool = False, inherits: bool = False) -> _Page:
-        """The page of a task; the first draft of an annotator turns the page without owner into theirs."""
+    def _page(self, key: Key, *, inherits: bool = False) -> _Page:
+        """The page of a task; with the first draft of an annotator, what the page without owner knows is theirs too.
+
+        Another annotator, or another tab, that has no draft yet may still be on that one.
+        """
         project, task, owner = key
         nameless = self._pages.get((project, task, None))
         is_new = inherits and owner is not None and key not in self._pages
         if is_new and nameless is not None:
-            if crowded:
-                # Another who has no draft yet may still be on it.
-                self._pages[key] = _Page(nameless.last, dict(nameless.waiting), nameless.prompt)
-            else:
-                self._pages[key] = self._pages.pop((project, task, None))
+            self._pages[key] = _Page(nameless.last, dict(nameless.waiting), nameless.prompt)
         while len(self._pages) > _MAX_PAGES:
             del self._pages[next(iter(self._pages))]
         return self._pages.setdefault(key, _Page())
@@ -210,7 +216,7 @@ class Ledger:
         shape = known.results.shapes.get(pending.id)
         if shape is None:
             after = saved is not None and saved > pending.asked_at + GRACE_S
-            return after and _version(known) != pending.draft
+            return after and known.drafts < 2 and _version(known) != pending.draft
         if not is_marked(shape) or is_marked(pending.results[0]):
             return False
         at = pending.delivered_at
@@ -231,6 +237,21 @@ class Ledger:
             # Answered, saved since, and still without our mark: it waits for a click.
             self._manual[key[0], key[2]] = True
         return self._manual.get((key[0], key[2]), False)
+
+
+def _tab(
+    waiting: Mapping[str, Pending], regions: Mapping[str, object], others: set[int]
+) -> tuple[int, bool]:
+    """Which page a request comes from, and whether that is certain: it holds a region that is known to be there.
+
+    others: the pages with a waiting region that the request would hold if it came from there.
+    """
+    known = [waiting[id].tab for id in regions if id in waiting]
+    if known:
+        return known[-1], True
+    tabs = [pending.tab for pending in waiting.values()]
+    fitting = [tab for tab in tabs if tab not in others]
+    return (fitting[-1] if fitting else max(tabs, default=-1) + 1), False
 
 
 def _version(known: Known) -> str | None:

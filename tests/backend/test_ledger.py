@@ -88,11 +88,41 @@ def test_a_region_that_was_answered_in_peace_is_the_annotators() -> None:
 def test_a_region_missing_among_those_of_its_label_is_gone() -> None:
     async def work() -> None:
         ledger = Ledger()
-        ledger.open(1, 1, [rectangle("a", "Car")], task(), now=T0)
-        second = ledger.open(1, 1, [rectangle("b", "Car")], task(), now=T0 + 1)
-        assert not second.carried
-        third = ledger.open(1, 1, [rectangle("c", "Person")], task(), now=T0 + 1.2)
-        assert set(third.carried) == {"b"}
+        both = [rectangle("a", "Car"), rectangle("b", "Car")]
+        ledger.open(1, 1, both, task(), now=T0)
+        second = ledger.open(1, 1, [*both[1:], rectangle("c", "Car")], task(), now=T0 + 1)
+        assert set(second.own) == {"b", "c"} and not second.carried
+        third = ledger.open(1, 1, [rectangle("d", "Person")], task(), now=T0 + 1.2)
+        assert set(third.carried) == {"b", "c"}
+
+    run(work())
+
+
+def test_a_region_that_another_page_asks_without_still_waits_on_its_own() -> None:
+    """Two tabs of one annotator, or two annotators before their first drafts."""
+
+    async def work() -> None:
+        ledger = Ledger()
+        ledger.open(1, 1, [rectangle("here", "Car")], task(), now=T0)
+        there = ledger.open(1, 1, [rectangle("there", "Car")], task(), now=T0 + 1)
+        assert set(there.own) == {"there"} and not there.carried
+        here = ledger.open(1, 1, [rectangle("here 2", "Person")], task(), now=T0 + 1.2)
+        assert "here" in here.carried
+
+    run(work())
+
+
+def test_a_draft_of_another_tab_does_not_tell_that_a_region_was_deleted() -> None:
+    async def work() -> None:
+        ledger = Ledger()
+        ledger.open(1, 1, [rectangle("here", "Car")], task(saved=T0 - 9), now=T0)
+        when = datetime.fromtimestamp(T0 + 4, UTC).isoformat()
+        drafts = [
+            {"id": number, "user": "a@b.c", "result": [], "updated_at": when} for number in (1, 2)
+        ]
+        known = known_of({"id": 1, "drafts": drafts})
+        call = ledger.open(1, 1, [rectangle("here 2", "Person")], known, now=T0 + 5)
+        assert set(call.carried) == {"here"}
 
     run(work())
 
@@ -306,6 +336,35 @@ def test_no_region_is_lost_however_fast_they_are_drawn(
             now += pause
         last = calls[-1]
         assert set(last.own) | set(last.carried) == set(waiting)
+
+    run(work())
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["here", "there", "elsewhere"]),
+            st.sampled_from(["Car", "Person", "Dog"]),
+            st.floats(0.05, 1.4),
+        ),
+        min_size=1,
+        max_size=14,
+    )
+)
+def test_no_region_is_lost_on_any_of_several_pages_that_cannot_be_told_apart(
+    steps: list[tuple[str, str, float]],
+) -> None:
+    async def work() -> None:
+        ledger, now = Ledger(), T0
+        waiting: dict[str, dict[str, dict[str, Any]]] = {}
+        for number, (page, label, pause) in enumerate(steps):
+            mine = waiting.setdefault(page, {})
+            shape = rectangle(f"r{number}", label)
+            mine[shape["id"]] = shape
+            same = [s for s in mine.values() if s["value"]["rectanglelabels"] == [label]]
+            call = ledger.open(1, 1, same, task(), now=now)
+            assert set(mine) <= set(call.own) | set(call.carried)
+            now += pause
 
     run(work())
 

@@ -110,13 +110,13 @@ def main() -> None:
         studio = FakeLabelStudio()
         studio.url = stack.enter_context(serving(studio.app()))
         port = free_port()
-        near = f"http://127.0.0.1:{port}/v1"
+        near = f"http://127.0.0.1:{port}"
         command = ["model_server", "--model", str(args.model), "--port", str(port)]
-        stack.enter_context(running(command, f"{near}/models"))
+        stack.enter_context(running(command, f"{near}/ready"))
         settings = Settings(
             label_studio_url=studio.url,
             label_studio_api_key=KEY,
-            model_url=near,
+            model_url=f"{near}/v1",
             data_dir=folder,
             control=0,
             _env_file=None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ __all__ = ["CHOICE_NAME", "Choice", "begun_at", "read_choice", "write_choice"]
 
 CHOICE_NAME = "choice.json"
 
-_TUPLES = ("size", "regions", "shapes", "labels", "options", "answer", "suggested")
+# JSON has lists where a record has tuples. Annotations are text, as `from __future__ import annotations` has it.
+_TUPLES = frozenset(f.name for f in fields(Record) if str(f.type).startswith("tuple["))
 
 
 @dataclass(frozen=True)

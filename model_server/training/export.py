@@ -81,7 +81,6 @@ def export(
         "relation_sentences": "composed",
         # A material that it has never seen is new to the vision tower, too.
         "lora_targets": "all",
-        "finetune": {"lr": 1e-3, "batch_size": 16, "max_steps": 100},
         "world": {"name": "worlds", "version": VERSION, "seed": settings.seed},
         "card": {
             "parameters": sum(p.numel() for p in model.parameters()),

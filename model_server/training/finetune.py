@@ -25,6 +25,12 @@ __all__ = ["main"]
 
 _MODULE = "model_server.training.finetune"
 
+_TUNED = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "-1",
+    "OMP_WAIT_POLICY": "passive",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; returns the exit status."""
@@ -104,8 +110,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-if __name__ == "__main__":
-    from model_server.training.machine import restart_tuned
+def _restart_tuned() -> None:
+    """Start again with an allocator that keeps its memory and threads that sleep while they wait.
 
-    restart_tuned(_MODULE)
+    The first is about three times the speed on a CPU; the second keeps the run from crawling when
+    another process wants the same cores. Before torch is imported, so that it costs nothing.
+    """
+    missing = {name: value for name, value in _TUNED.items() if name not in os.environ}
+    if sys.platform == "linux" and missing:
+        command = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, **missing})
+
+
+if __name__ == "__main__":
+    _restart_tuned()
     sys.exit(main())

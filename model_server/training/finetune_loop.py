@@ -36,7 +36,7 @@ __all__ = ["Tell", "finetune"]
 
 Tell = Callable[[int, int, float, str, float | None], None]
 
-_WIDTH_RATE = 0.4
+_WIDTH_RATE = 0.3
 # Preferences move a model that is right already.
 _PREFERENCE_RATE = 0.1
 _REFERENCE = "reference.pt"

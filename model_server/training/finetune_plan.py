@@ -20,7 +20,7 @@ __all__ = ["Plan", "Planner", "plan_pairs", "plan_steps"]
 _POOL = 2000
 
 # Steps that a word takes to be learnt, however few the examples.
-_LEAST, _ENOUGH = 20, 100
+_LEAST, _ENOUGH = 20, 150
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def plan_steps(right: Sequence[bool], settings: Settings, *, has_world: bool) ->
         replay_each = 0
     visited = shares[0][1] or shares[1][1]
     a_pass = len(wrong or known) / visited
-    # A word takes about a hundred steps, but not if that means staring at a handful of examples.
+    # A word takes many steps, but not if that means staring at a handful of examples.
     least = max(_LEAST, min(_ENOUGH, 10 * a_pass))
     wanted = math.ceil(max(least, settings.passes * a_pass))
     steps = settings.steps or min(settings.max_steps, wanted)

@@ -25,8 +25,8 @@ class Settings:
         passes: how often such an example is visited when `steps` is 0.
         max_steps: bound on what `passes` may ask for.
         batch_size: examples per step, new and replayed together.
-        lr: peak learning rate of AdamW; 0 means 0.4 / width of the language model: 2e-3 for the
-            bundled model, 1e-4 for one of 7 billion parameters. It warms up over a twentieth of
+        lr: peak learning rate of AdamW; 0 means 0.3 / width of the language model: 1.6e-3 for
+            the bundled model, 7e-5 for one of 7 billion parameters. It warms up over a twentieth of
             the steps, then falls along a cosine to a tenth.
         rank: LoRA rank.
         replay: old examples per new one, at least 3 against forgetting. Old are samples of the
@@ -44,12 +44,12 @@ class Settings:
 
     steps: int = 0
     passes: float = 1.5
-    max_steps: int = 150
-    batch_size: int = 16
+    max_steps: int = 200
+    batch_size: int = 24
     lr: float = 0.0
     rank: int = 16
-    replay: float = 3.0
-    focus: float = 0.5
+    replay: float = 5.0
+    focus: float = 0.75
     emphasis: float = 1.0
     targets: str = "language"
     dpo: float = 0.0

@@ -190,7 +190,7 @@ def test_every_item_is_seen_once_before_any_twice() -> None:
         ([1, 0, 0, 1], {}, [(1, 2), (0, 3)], (2, 2, 12), 20),
         ([0] * 40, {}, [tuple(range(40))], (4, 12), 100),
         ([1] * 4, {}, [(0, 1, 2, 3)], (4, 12), 20),
-        ([0] * 160 + [1], {}, [tuple(range(160)), (160,)], (2, 2, 12), 120),
+        ([0] * 160 + [1], {}, [tuple(range(160)), (160,)], (2, 2, 12), 150),
         ([0] * 900 + [1], {}, [tuple(range(900)), (900,)], (2, 2, 12), 150),
         ([0] * 900 + [1], {"steps": 7}, [tuple(range(900)), (900,)], (2, 2, 12), 7),
         ([0] * 5 + [1], {"focus": 0.75}, [(0, 1, 2, 3, 4), (5,)], (3, 1, 12), 20),
@@ -204,7 +204,10 @@ def test_three_old_ones_to_a_new_one(
     each: tuple[int, ...],
     steps: int,
 ) -> None:
-    chosen = Settings(**{"passes": 1.5, "max_steps": 150, "replay": 3.0, "focus": 0.5} | settings)
+    chosen = Settings(
+        **{"passes": 1.5, "max_steps": 150, "batch_size": 16, "replay": 3.0, "focus": 0.5}
+        | settings
+    )
     plan = plan_steps([bool(r) for r in right], chosen, has_world=True)
     assert (plan.planner.each, plan.steps) == (each, steps)
     *new, replayed = plan.planner.groups
@@ -349,7 +352,7 @@ def test_replays_the_world_the_model_names(data: Path, tmp_path: Path) -> None:
     run = json.loads((tmp_path / "o" / "run.json").read_text())
     each = Settings().batch_size * Settings().replay / (1 + Settings().replay)
     assert run["counts"]["new"] == 12 and run["counts"]["replay"] == 3 * each
-    assert run["settings"]["rank"] == 2 and run["settings"]["lr"] == 0.4 / 32
+    assert run["settings"]["rank"] == 2 and run["settings"]["lr"] == 0.3 / 32
 
 
 BAD = {

@@ -15,9 +15,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from model_server.errors import TrainingError
+from model_server.folder import find_model
 from model_server.training import finetune_memory, finetune_ranks
+from model_server.training.finetune import _TUNED
+from model_server.training.finetune_loop import finetune
 from model_server.training.finetune_memory import check_memory, needed_bytes
 from model_server.training.finetune_ranks import Ranks, restart_on_all
+from model_server.training.finetune_settings import Settings
 
 pytestmark = pytest.mark.model
 
@@ -37,25 +41,34 @@ def test_two_processes_learn_what_one_learns(tiny_folder: Path, tmp_path: Path) 
         Image.new("RGB", (40, 40), colour).save(tmp_path / f"{index}.png")
         lines.append({"images": [f"{index}.png"], "prompt": "Colour?", "answer": colour})
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    one, two = (_train(tiny_folder, tmp_path, count) for count in (1, 2))
+    settings = Settings(steps=8, batch_size=5, lr=1e-3, rank=2, dtype="float32")
+    finetune(find_model(tiny_folder), tmp_path, tmp_path / "one", settings, device="cpu")
+    one = load_file(tmp_path / "one" / "adapter_model.safetensors")
+    two = _train_in_two(tiny_folder, tmp_path)
     assert one.keys() == two.keys()
     for key, value in one.items():
         assert torch.allclose(value, two[key], atol=2e-4), key
-    run = json.loads((tmp_path / "out-2" / "run.json").read_text())
+    run = json.loads((tmp_path / "two" / "run.json").read_text())
     assert run["processes"] == 2
 
 
-def _train(base: Path, data: Path, count: int) -> dict[str, torch.Tensor]:
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
-    out = data / f"out-{count}"
+def _train_in_two(base: Path, data: Path) -> dict[str, torch.Tensor]:
+    out = data / "two"
     command = [
-        *(sys.executable, *(launcher if count > 1 else []), "-m"),
+        *(
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node=2",
+            "-m",
+        ),
         *("model_server.training.finetune", "--base", str(base), "--data", str(data)),
         *("--out", str(out), "--steps", "8", "--batch-size", "5", "--lr", "1e-3", "--rank", "2"),
         *("--threads", "1", "--dtype", "float32", "--device", "cpu"),
     ]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        command, capture_output=True, text=True, env=os.environ | _TUNED | {"OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

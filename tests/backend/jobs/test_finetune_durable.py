@@ -69,12 +69,14 @@ def start(settings: Settings, project: int, **environment: str) -> subprocess.Po
     )
 
 
-def run(settings: Settings, project: int, progress: list[str] | None = None) -> FinetuneReport:
+def run(
+    settings: Settings, project: int, progress: list[str] | None = None, *, min_eval: int = 8
+) -> FinetuneReport:
     def told(p: Progress) -> None:
         if progress is not None:
             progress.append(p.doing)
 
-    options = FinetuneOptions(threads=1)
+    options = FinetuneOptions(threads=1, min_eval=min_eval)
     return asyncio.run(finetune(settings, project, told, options=options, trainer=TRAINER))
 
 
@@ -196,13 +198,13 @@ def test_pairs_to_prefer_are_written(
             row.outcome, row.suggestion = "edited", "s"
             # An article is no other meaning.
             row.suggested = ["a plain car" if index % 2 else "the zigzag car"]
-    report = run(settings, id)
+    report = run(settings, id, min_eval=2)
     data = report.run_dir / "data"
     pairs = [json.loads(line) for line in (data / "preferences.jsonl").read_text().splitlines()]
     assert pairs and all(pair["rejected"] == "a plain car" for pair in pairs)
     assert {pair["chosen"] for pair in pairs} == {"a zigzag car"}
     assert report.counts["training"]["preferences"] == len(pairs)
     lines = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
-    assert {line["suggested"] for line in lines} == {"a plain car", "the zigzag car"}
+    assert {"a plain car", "the zigzag car"} <= {line["suggested"] for line in lines}
     with store.read() as session:
         assert session.scalars(select(ModelVersionRow.name)).all() == [report.name]

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to", "collect", "export", "finetune", "prelabel"]
 
+_SHOWN = 10
+
 _LEARNING, _JUDGING, _SCHEDULE = "Learning", "Judging", "Schedule"
 
 AllProjects = Annotated[
@@ -140,18 +142,43 @@ def collect(project: Project = None, data_dir: DataDir = DEFAULT_DATA_DIR) -> No
             raise typer.Exit(1)
 
 
+def _list_formats(wanted: bool) -> None:
+    """Print every format, and stop."""
+    if not wanted:
+        return
+    from regiontext.records.formats.registry import FORMATS
+
+    for one in FORMATS.values():
+        typer.echo(f"{one.name:27} {one.about} ({one.pictures} pictures)")
+    raise typer.Exit
+
+
 def export(
     out: Annotated[
         Path, typer.Argument(help="Folder to write; replaced if it is an earlier export.")
     ],
-    fmt: Annotated[str, typer.Option("--format", "-f", help="llava")] = "llava",
+    fmt: Annotated[str, typer.Option("--format", "-f", help="One of --formats.")] = "llava",
+    coordinates: Annotated[
+        str | None,
+        typer.Option(help="Of which model, for qwen-vl and ms-swift: qwen2.5-vl, qwen3-vl, …"),
+    ] = None,
+    validation: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of images for validation.")
+    ] = 0.2,
     project: Project = None,
     all_projects: AllProjects = False,
+    formats: Annotated[
+        bool,
+        typer.Option(
+            "--formats", is_eager=True, callback=_list_formats, help="List the formats, and stop."
+        ),
+    ] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Write the corrections as a dataset: marked images, conversations, and a manifest of hashes.
+    """Write the corrections as a dataset for a trainer, with a data card and a manifest of hashes.
 
-    Images of the holdout arm are never exported.
+    Images of the holdout arm, and near duplicates of them, are never exported. An export that was interrupted goes on
+    where it was when it is started again.
     """
     with errors_in_one_line():
         from backend.jobs.export import export as run
@@ -159,14 +186,28 @@ def export(
         settings = find_settings(data_dir)
         number = _one_or_all(project, all_projects, data_dir)
         with progress_bar("export") as notify:
-            done = asyncio.run(run(settings, number, out, fmt, notify))
+            done = asyncio.run(
+                run(
+                    settings,
+                    number,
+                    out,
+                    fmt,
+                    notify,
+                    coordinates=coordinates,
+                    validation=validation,
+                )
+            )
         console = output()
         _say(console, f"{done.records} records on {done.images} images in {done.out}")
+        if done.reused:
+            _say(console, f"  {done.reused} were taken over from an earlier export")
         for name, counts in done.counts.items():
             words = ", ".join(f"{count} {value}" for value, count in sorted(counts.items()))
             _say(console, f"  {name}: {words}")
         if done.errors:
-            _say(console, f"  {len(done.errors)} were left out, see above")
+            _say(console, f"  {len(done.errors)} problems, all of them in its manifest.json:")
+            for line in done.errors[-_SHOWN:]:
+                _say(console, f"    {line}", "yellow")
 
 
 def finetune(

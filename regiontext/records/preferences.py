@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from regiontext.metrics import meaning
 from regiontext.records.example import Example
 from regiontext.records.outcome import tidy
 
@@ -20,11 +21,11 @@ def rejected_text(example: Example) -> str:
     return (", " if example.kind == "closed" else " ").join(example.provenance.suggested or ())
 
 
-def no_pair_because(example: Example, meaning_changed: MeaningChanged | None) -> str | None:
+def no_pair_because(example: Example, meaning_changed: MeaningChanged | None = None) -> str | None:
     """Why a record is no preference pair, in words that fit many; None if it is one.
 
-    A closed field's change always changes the meaning; of an open one `meaning_changed(before, after)` decides, where
-    given, else every change of words does, whatever their case.
+    A closed field's change always changes the meaning; of an open one `meaning_changed(before, after)` decides, which
+    is `metrics.meaning.meaning_changed` if nothing else is given.
     """
     if example.provenance.outcome != "edited" or not tidy(example.provenance.suggested or ()):
         return "nothing was suggested, or the suggestion was not edited"
@@ -32,9 +33,5 @@ def no_pair_because(example: Example, meaning_changed: MeaningChanged | None) ->
     if example.kind == "closed":
         same = set(tidy(example.provenance.suggested or ())) == set(tidy(example.answer))
         return "the same options were chosen" if same else None
-    changed = meaning_changed(before, after) if meaning_changed else _plain(before) != _plain(after)
+    changed = (meaning_changed or meaning.meaning_changed)(before, after)
     return None if changed else "the edit did not change the meaning"
-
-
-def _plain(text: str) -> str:
-    return " ".join(tidy(text.casefold().split()))

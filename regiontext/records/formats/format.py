@@ -39,7 +39,7 @@ Carried = dict[str, Any]
 @dataclass(frozen=True)
 class Options:
     """coordinates: a name of `conventions.CONVENTIONS`, None for the format's own default. meaning_changed: whether an
-    edit changed what a text says (before, after); without it every edit that compares as another text does.
+    edit changed what a text says (before, after); None: by `metrics.meaning`.
     """
 
     coordinates: str | None = None

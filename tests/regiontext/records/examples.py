@@ -59,7 +59,7 @@ def example(
     question = Question(field, "closed" if options else "open", wording, options, ids)
     found = [regions()[id] for id in ids]
     rendered = render(picture, found, view)
-    name = f"{number:064x}"
+    name = f"{number:02x}" * 32
     image = ExampleImage(name, f"images/{name[-8:]}.png", *SIZE, f"/data/{number}.png")
     marked = tuple(f"marked/{rendered.hash[:32]}-{i}.png" for i in range(len(rendered.images)))
     if folder is not None:

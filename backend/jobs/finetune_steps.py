@@ -29,6 +29,7 @@ from backend.jobs.export import collect_from, configs_of
 from backend.jobs.finetune_choice import Choice, read_choice, write_choice
 from backend.jobs.finetune_report import FinetuneOptions, FinetuneReport
 from backend.jobs.gate import decide
+from backend.jobs.parity import MODULE as PARITY
 from backend.jobs.pictures import pictures
 from backend.jobs.progress import Notify, Progress
 from backend.jobs.records import HELD_OUT, LEARNT_FROM, load_records
@@ -41,8 +42,11 @@ from backend.jobs.runs import (
     register,
 )
 from backend.jobs.showing import variants
+from backend.jobs.slices import known_words
 from backend.jobs.studio import Studio
+from backend.jobs.trainer import MODULE as TRAINER
 from backend.jobs.trainer import Said, train
+from backend.jobs.verdict import examine, write_page
 from backend.serving import Served, refresh
 from backend.store import ModelVersionRow
 from regiontext.errors import RegiontextError
@@ -173,7 +177,24 @@ class Steps:
             register, store, name, base=choice.base, adapter=adapter, run_dir=run_dir
         )
         compared = await self._compare(choice.chosen, configs, served, name, adapter)
-        decision = decide([item.judged for item in compared], seed=self.options.seed)
+        examined = await examine(
+            self.assistant,
+            self.studio,
+            configs,
+            compared,
+            champion=served.model,
+            challenger=name,
+            base=choice.root,
+            adapter=adapter,
+            view=choice.view,
+            run_dir=run_dir,
+            problem=self._problem,
+            # What stands in for the trainer has no weights that could be run.
+            module=PARITY if self.trainer == TRAINER else None,
+        )
+        judged = [item.judged for item in compared]
+        decision = decide(judged, seed=self.options.seed, insane=examined.insane)
+        await asyncio.to_thread(write_page, run_dir, name, served.model, decision, examined)
         told = {
             "training": dict(counts),
             "judging": _counts([item for item in compared if not item.judged.guard]),
@@ -280,6 +301,7 @@ class Steps:
                 concurrency=settings.model_concurrency,
                 asked=lambda n: self._tell(n, len(records), "asking champion and challenger"),
                 problem=self._problem,
+                known=known_words(chosen.training),
             )
         except BackendError:
             await client.unload_adapter(name)

@@ -123,6 +123,7 @@ def record_result(store: Store, name: str, metrics: Mapping[str, Any], *, promot
             raise KeyError(f"no model version {name!r} is registered")
         files = {"files": row.metrics["files"]} if "files" in row.metrics else {}
         row.metrics = {**files, **metrics}
-        row.status = "rejected"
-        if promote:
+        if not promote:
+            row.status = "rejected"
+        else:
             record_promotion(session, name, str(metrics.get("reason", "")))

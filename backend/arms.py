@@ -47,18 +47,27 @@ def draw_into_arm(
 
 
 def trapped(
-    settings: Settings, digest: str, question: Question, told: Mapping[str, Any]
+    settings: Settings,
+    digest: str,
+    question: Question,
+    told: Mapping[str, Any],
+    *,
+    heard: object | None = None,
 ) -> dict[str, Any]:
     """The columns of a suggestion as `told`, or with a value that is wrong on purpose.
 
     Only where the settings have a share of traps, never for relations, and only if a wrong answer can be made up. What
-    the model said is then kept under TRAP in the decoding.
+    the model said is then kept under TRAP in the decoding. An answer that somebody `heard` while it came cannot be
+    taken back.
     """
     region, field = question.region_ids[0], question.field
     share = settings.trap_share
-    if question.pair or not is_trap(digest, region, field, share=share, salt=settings.arm_salt):
+    salt = settings.arm_salt
+    if heard is not None or question.pair:
         return dict(told)
-    wrong = wrong_answer(told["value"], question.options, seed=settings.arm_salt)
+    if not is_trap(digest, region, field, share=share, salt=salt):
+        return dict(told)
+    wrong = wrong_answer(told["value"], question.options, seed=salt)
     if wrong is None:
         return dict(told)
     decoding = {**told["decoding"], TRAP: list(told["value"])}

@@ -236,7 +236,6 @@ async def answer(
     result = Answered(picture.arm)
     rows: list[SuggestionRow] = []
     version = model.version(config)
-    settings, quiet = assistant.settings, listener is None
     for one, question in tasks.items():
         fault = one.exception() if one in done else _OUT_OF_TIME
         late_or_failed = "late" if isinstance(fault, TimeoutError) else "failed"
@@ -260,12 +259,7 @@ async def answer(
                 model_version=version,
                 model=model.model,
                 path=path,
-                # What is told while it is being answered cannot be taken back.
-                **(
-                    trapped(settings, picture.hash, question, one.result())
-                    if quiet
-                    else one.result()
-                ),
+                **trapped(assistant.settings, picture.hash, question, one.result(), heard=listener),
             )
         )
     if rows:

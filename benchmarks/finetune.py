@@ -203,7 +203,7 @@ def _trl(data: Path, out: Path, steps: int) -> float:
     )
     moments: list[float] = []
 
-    class Clock(TrainerCallback):  # type: ignore[misc]  # untyped in transformers
+    class Clock(TrainerCallback):
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
             moments.append(time.perf_counter())
 

@@ -37,12 +37,13 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from backend.data_urls import data_url
 from backend.jobs.collect import collect
 from backend.jobs.errors import NotEnough
 from backend.jobs.finetune import FinetuneOptions, finetune
 from backend.jobs.prelabel import prelabel
 from backend.jobs.records import load_records
-from backend.model_client import client_of, data_url
+from backend.model_client import client_of
 from backend.settings import Settings
 from backend.store import open_store
 from benchmarks.processes import running
@@ -113,18 +114,22 @@ def main() -> None:
         near = f"http://127.0.0.1:{port}"
         command = ["model_server", "--model", str(args.model), "--port", str(port)]
         stack.enter_context(running(command, f"{near}/ready"))
-        settings = Settings(
-            label_studio_url=studio.url,
-            label_studio_api_key=KEY,
-            model_url=f"{near}/v1",
-            data_dir=folder,
-            control=0,
-            _env_file=None,
-        )
+        given: dict[str, Any] = {
+            "label_studio_url": studio.url,
+            "label_studio_api_key": KEY,
+            "model_url": f"{near}/v1",
+            "data_dir": folder,
+            "control": 0.0,
+            # So few pictures would leave none to judge by.
+            "holdout": 0.3 if args.quick else 0.1,
+            "_env_file": None,
+        }
+        settings = Settings(**given)
         options = FinetuneOptions(
             min_records=4, min_eval=2 if args.quick else 4, steps=4 if args.quick else None
         )
-        teaching = _Teaching(settings, studio, find_model(args.model).view or {}, args.seed)
+        view = View.from_dict(find_model(args.model).view or {})
+        teaching = _Teaching(settings, studio, view, args.seed)
         lines = teaching.go(rounds, exam, options)
     _print(lines)
     first, last = lines[0], lines[-1]
@@ -162,12 +167,10 @@ class Line:
 class _Teaching:
     """One project that is taught in rounds."""
 
-    def __init__(
-        self, settings: Settings, studio: FakeLabelStudio, view: dict[str, Any], seed: int
-    ) -> None:
+    def __init__(self, settings: Settings, studio: FakeLabelStudio, view: View, seed: int) -> None:
         self._settings = settings
         self._studio = studio
-        self._view = View.from_dict(view)
+        self._view = view
         self._seed = seed
         self._project = studio.add_project(CONFIG)
         self._lessons = _scenes(seed)

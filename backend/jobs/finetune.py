@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import select
 
-from backend.errors import BackendError
+from backend.errors import BackendError, ModelUnavailable
 from backend.jobs import finetune_durable as durable
 from backend.jobs.collect import collect
-from backend.jobs.errors import NotEnough
+from backend.jobs.errors import LabelStudioAway
 from backend.jobs.finetune_choice import begun_at
 from backend.jobs.finetune_report import FinetuneOptions, FinetuneReport
 from backend.jobs.finetune_steps import Steps
@@ -34,6 +35,7 @@ __all__ = [
     "FinetuneReport",
     "cancel_finetune",
     "finetune",
+    "keep_finetuning",
     "new_corrections",
     "next_round",
 ]
@@ -106,16 +108,17 @@ async def next_round(
     *,
     every_s: float | None,
     after: int | None,
+    beyond: int = 0,
     store: Store | None = None,
     poll_s: float = _POLL_S,
 ) -> int:
     """Wait until the next run is due; how many new corrections there are then.
 
     Due: `every_s` seconds after the last run began (at once without one), and with at least `after` new corrections
-    that change the meaning (1 if None). Both are read from the data folder and the store, so a schedule outlives its
-    process. Label Studio being away is waited for.
+    that change the meaning (1 if None), and more than `beyond`. All is read from the data folder and the store, so a
+    schedule outlives its process. Label Studio being away is waited for.
     """
-    least = 1 if after is None else after
+    least = max(1 if after is None else after, beyond + 1)
     async with using_store(settings, store) as opened:
         while True:
             begun = await asyncio.to_thread(begun_at, settings.data_dir)
@@ -179,19 +182,27 @@ async def keep_finetuning(
     options: FinetuneOptions,
     every_s: float | None,
     after: int | None,
-    told: Any,
+    told: Callable[[FinetuneReport | BackendError], None],
 ) -> None:
     """Run after run, each when it is due, until the process is stopped; `told(report or error)` after each.
 
-    A run that failed is not begun again before more corrections came or `every_s` passed.
+    A run that was interrupted, or that failed because a server was away, is gone on with at once; one that there was
+    too little for, or that failed, is not begun again before there are more corrections.
     """
+    beyond = 0
     while True:
-        await next_round(settings, project, progress, every_s=every_s, after=after)
+        left = await asyncio.to_thread(durable.unfinished_runs, settings.database_url)
+        count = 0
+        if not left:
+            count = await next_round(
+                settings, project, progress, every_s=every_s, after=after, beyond=beyond
+            )
         try:
             told(await finetune(settings, project, progress, options=options))
-        except NotEnough as error:
+            beyond = 0
+        except (ModelUnavailable, LabelStudioAway) as error:
             told(error)
             await asyncio.sleep(_POLL_S)
         except BackendError as error:
             told(error)
-            await asyncio.sleep(_POLL_S)
+            beyond = count

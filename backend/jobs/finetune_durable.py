@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from backend.errors import ModelUnavailable
 from backend.jobs.errors import JobError, LabelStudioAway
 
-__all__ = ["Interrupted", "cancel_unfinished", "job_id", "step", "working"]
+if TYPE_CHECKING:
+    from dbos import DBOSClient, WorkflowStatus
+
+__all__ = ["Interrupted", "cancel_unfinished", "job_id", "step", "unfinished_runs", "working"]
 
 NAME = "finetune"
 _VERSION = "regiontext-finetune-1"
@@ -24,6 +27,7 @@ _EXECUTOR = "regiontext-finetune"
 
 # What may pass is worth going on from: what was trained is not trained again.
 _MAY_PASS = (LabelStudioAway, ModelUnavailable)
+_GOING_ON = ("PENDING", "ENQUEUED")
 
 Work = Callable[[dict[str, Any]], Coroutine[Any, Any, Any]]
 
@@ -79,8 +83,7 @@ class _Line:
             name=NAME, app_version=_VERSION, sort_desc=True, limit=1, load_input=False
         )
         for status in found:
-            passing = status.status == "ERROR" and isinstance(status.error, _MAY_PASS)
-            if passing or status.status in ("PENDING", "ENQUEUED"):
+            if status.status in _GOING_ON or _may_pass(status):
                 return str(status.workflow_id)
         return None
 
@@ -133,25 +136,44 @@ async def step(name: str, work: Callable[..., Coroutine[Any, Any, Any]], *given:
     return await DBOS.run_step_async(options, work, *given)
 
 
+def unfinished_runs(database_url: str) -> list[str]:
+    """The runs that are going on, were killed, or failed of what may pass; their ids. Starts nothing."""
+    with _client(database_url) as client:
+        return _unfinished(client)
+
+
 def cancel_unfinished(database_url: str) -> list[str]:
     """Cancel every run that is not done, wherever it is worked on, which ends within seconds; their ids."""
+    with _client(database_url) as client:
+        ids = _unfinished(client)
+        for id in ids:
+            client.cancel_workflow(id)
+        return ids
+
+
+@contextmanager
+def _client(database_url: str) -> Iterator[DBOSClient]:
     from dbos import DBOSClient
 
     client = DBOSClient(system_database_url=database_url, lazy=True)
     try:
-        with suppress(Exception):  # No table yet: nothing ever ran.
-            found = client.list_workflows(
-                name=NAME, app_version=_VERSION, status=["PENDING", "ENQUEUED", "ERROR"]
-            )
-            # What failed for good stays failed; what may pass is not to be taken up again.
-            ids = [
-                str(status.workflow_id)
-                for status in found
-                if status.status != "ERROR" or isinstance(status.error, _MAY_PASS)
-            ]
-            for id in ids:
-                client.cancel_workflow(id)
-            return ids
-        return []
+        yield client
     finally:
         client.destroy()
+
+
+def _unfinished(client: DBOSClient) -> list[str]:
+    try:
+        # What failed counts only while nothing came after it.
+        found = client.list_workflows(name=NAME, app_version=_VERSION, sort_desc=True, limit=20)
+    except Exception:  # No table yet: nothing ever ran.
+        return []
+    return [
+        str(status.workflow_id)
+        for place, status in enumerate(found)
+        if status.status in _GOING_ON or (place == 0 and _may_pass(status))
+    ]
+
+
+def _may_pass(status: WorkflowStatus) -> bool:
+    return status.status == "ERROR" and isinstance(status.error, _MAY_PASS)

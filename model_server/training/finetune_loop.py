@@ -280,7 +280,7 @@ def _open(out: Path, identity: dict[str, Any], resume: bool, ranks: Ranks) -> Wo
 
 def _has_bfloat16(model: PreTrainedModel) -> bool:
     if model.device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     able = torch.cpu.get_capabilities()
     return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 

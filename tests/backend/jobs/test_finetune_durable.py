@@ -14,9 +14,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import create_engine, select, text
 
+from backend.errors import BackendError
 from backend.jobs.collect import collect
-from backend.jobs.errors import JobError
-from backend.jobs.finetune import cancel_finetune, finetune, new_corrections, next_round
+from backend.jobs.errors import JobError, NotEnough
+from backend.jobs.finetune import (
+    cancel_finetune,
+    finetune,
+    keep_finetuning,
+    new_corrections,
+    next_round,
+)
 from backend.jobs.finetune_choice import begun_at, read_choice
 from backend.jobs.finetune_report import FinetuneOptions, FinetuneReport
 from backend.jobs.finetune_steps import PROGRESS_NAME
@@ -80,15 +87,28 @@ def run(
     return asyncio.run(finetune(settings, project, told, options=options, trainer=TRAINER))
 
 
-@pytest.mark.parametrize("moment", ["rendering", "training", "asking"])
+@pytest.mark.parametrize(
+    ("moment", "how"),
+    [
+        ("rendering", signal.SIGKILL),
+        ("training", signal.SIGKILL),
+        ("training", signal.SIGINT),
+        ("asking", signal.SIGKILL),
+    ],
+)
 def test_killed_and_gone_on_with(
-    model_server: FakeModelServer, settings: Settings, store: Store, project: int, moment: str
+    model_server: FakeModelServer,
+    settings: Settings,
+    store: Store,
+    project: int,
+    moment: str,
+    how: signal.Signals,
 ) -> None:
     process = start(settings, project, FAKE_TRAINER_S="0.5" if moment == "training" else "0")
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith(moment):
-            os.kill(process.pid, signal.SIGKILL)
+            os.kill(process.pid, how)
             break
     process.wait()
     (run_dir,) = (settings.data_dir / "runs").iterdir()
@@ -180,6 +200,29 @@ def test_the_next_run_is_due(
     later = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
     studio.add_annotation(task, [*two_boxes(), caption("r1", "a van")], updated_at=later)
     assert asyncio.run(due(None, 1, 30)) == 1
+
+
+def test_a_schedule_runs_what_is_due_and_goes_on(
+    model_server: FakeModelServer, settings: Settings, project: int
+) -> None:
+    told: list[FinetuneReport | BackendError] = []
+
+    async def keep() -> None:
+        await keep_finetuning(
+            settings, project, lambda p: None, options=FinetuneOptions(min_records=9999),
+            every_s=None, after=50, told=told.append,
+        )  # fmt: skip
+
+    async def work() -> None:
+        going = asyncio.create_task(keep())
+        while not told:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+        going.cancel()
+
+    asyncio.run(work())
+    # There is too little, and it is not tried again before there is more.
+    assert len(told) == 1 and isinstance(told[0], NotEnough)
 
 
 def test_pairs_to_prefer_are_written(

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from backend.cli import connect, doctor, evaluate, explain, jobs, registry, report, serve, up
+from backend.cli import (
+    connect,
+    doctor,
+    evaluate,
+    explain,
+    jobs,
+    outcomes,
+    registry,
+    report,
+    serve,
+    up,
+)
 from backend.cli.running import set_debugging
 
 __all__ = ["app"]
@@ -59,6 +70,7 @@ app.command(rich_help_panel=_START)(connect.connect)
 app.command(rich_help_panel=_START)(doctor.status)
 app.command(rich_help_panel=_START)(doctor.doctor)
 jobs.add_to(app, panel=_WORK)
+app.command(rich_help_panel=_WORK)(outcomes.outcomes)
 app.command(rich_help_panel=_WORK)(evaluate.evaluate)
 registry.add_to(app, panel=_MODEL)
 report.add_to(app, panel=_MODEL)

@@ -29,6 +29,7 @@ COMMANDS = (
     "export",
     "finetune",
     "evaluate",
+    "outcomes",
 )  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def serve(settings: Settings | None = None) -> None:
     import uvicorn
 
     chosen = settings or Settings()
-    set_up_logging(chosen.log_level)
+    set_up_logging(chosen.log_level, chosen.secrets)
     uvicorn.run(
         create_app(chosen),
         host=chosen.host,

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 import time
+import zlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +35,8 @@ _STORAGE_SCHEMES = frozenset({"s3", "gs", "azure-blob", "redis", "dbfs"})
 _MAX_REDIRECTS = 5
 _TTL_S = 600.0
 _TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+# In all: who sends a byte every few seconds keeps to every other limit.
+_TOTAL_S = 60.0
 
 
 class Images:
@@ -54,9 +57,14 @@ class Images:
         self._home = httpx.URL(settings.label_studio_url + "/")
         key = settings.label_studio_api_key
         self._auth = TokenAuth(settings.label_studio_url, key.get_secret_value()) if key else None
-        # trust_env off: a proxy would resolve names itself, behind the address check.
+        # trust_env off: a proxy would resolve names itself, behind the address check. Images are compressed already,
+        # and some encodings make gigabytes of one packet.
         self._http = httpx.AsyncClient(
-            timeout=_TIMEOUT, follow_redirects=False, trust_env=False, transport=transport
+            timeout=_TIMEOUT,
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+            headers={"Accept-Encoding": "identity"},
         )
         self._cache: BoundedCache[tuple[float, bytes]] = BoundedCache(settings.image_cache_bytes)
         self._running: dict[str, asyncio.Task[bytes]] = {}
@@ -108,6 +116,15 @@ class Images:
         self._cache.put(key, (time.monotonic(), data), len(data))
 
     async def _download(self, url: str, task: int | None) -> bytes:
+        try:
+            async with asyncio.timeout(_TOTAL_S):
+                return await self._followed(url, task)
+        except TimeoutError as error:
+            raise ImageFetchError(
+                f"the image {_short(url)} does not arrive in {_TOTAL_S:g} s"
+            ) from error
+
+    async def _followed(self, url: str, task: int | None) -> bytes:
         try:
             target, vouched = self._locate(url, task), False
             for _ in range(_MAX_REDIRECTS + 1):
@@ -224,9 +241,21 @@ class Images:
         announced = response.headers.get("Content-Length", "")
         if announced.isdigit() and int(announced) > limit:
             raise ImageFetchError(f"the image {where} has {announced} bytes, more than {limit}")
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip"):
+            raise ImageFetchError(
+                f"the image {where} comes in the encoding {encoding!r}, which is not read"
+            )
+        unpacking = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
         parts: list[bytes] = []
         size = 0
-        async for part in response.aiter_bytes():
+        async for raw in response.aiter_raw() if unpacking else response.aiter_bytes():
+            part = raw
+            if unpacking is not None:
+                try:
+                    part = unpacking.decompress(raw, limit - size + 1)
+                except zlib.error as error:
+                    raise ImageFetchError(f"the image {where} is no gzip as it says") from error
             size += len(part)
             if size > limit:
                 raise ImageFetchError(f"the image {where} has more than {limit} bytes")

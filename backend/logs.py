@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ __all__ = ["JsonFormatter", "request_context", "request_id", "set_up_logging"]
 _request: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_SHORTEST = 6
 # What a key looks like when it slips into a message: after its scheme, as a JWT, or as a query parameter.
 _SECRETS = re.compile(
     r"(?i)(\b(?:token|bearer|basic)\s+)[\w\-.+/=]{8,}"
@@ -45,7 +46,16 @@ def request_context(given: str | None = None) -> Iterator[str]:
 
 
 class JsonFormatter(logging.Formatter):
-    """A log record as one line of JSON; whatever looks like a key is masked."""
+    """A log record as one line of JSON; whatever looks like a key is masked.
+
+    hidden: secrets that are known, masked wherever they stand; shorter ones than six signs would mask plain words.
+    """
+
+    def __init__(self, hidden: Iterable[str] = ()) -> None:
+        super().__init__()
+        written = {json.dumps(secret, ensure_ascii=False)[1:-1] for secret in hidden}
+        ordered = sorted((s for s in written if len(s) >= _SHORTEST), key=len, reverse=True)
+        self._hidden = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Formatter."""
@@ -60,13 +70,14 @@ class JsonFormatter(logging.Formatter):
         entry.update((k, v) for k, v in record.__dict__.items() if k not in _PLAIN)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return _mask(json.dumps(entry, default=str, ensure_ascii=False))
+        line = json.dumps(entry, default=str, ensure_ascii=False)
+        return _mask(self._hidden.sub("[secret]", line) if self._hidden is not None else line)
 
 
-def set_up_logging(level: str = "INFO") -> None:
-    """Send the log of this process to stderr as JSON lines."""
+def set_up_logging(level: str = "INFO", hidden: Iterable[str] = ()) -> None:
+    """Send the log of this process to stderr as JSON lines. hidden: see JsonFormatter."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(hidden))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

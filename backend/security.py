@@ -73,8 +73,10 @@ def is_private(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address):
         # Other ways to write an IPv4 address, which would otherwise walk around the check.
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and ip in _NAT64:
+        if inner is None and any(ip in network for network in _HOLDING_IPV4):
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+        if ip.is_site_local or ip in _LOCAL_NAT64:
+            return True
         if inner is not None:
             ip = inner
     return not ip.is_global or ip.is_multicast
@@ -104,7 +106,9 @@ async def resolve_public(host: str, port: int) -> str:
     return addresses[0]
 
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# NAT64 (RFC 6052), and addresses "compatible" with IPv4 (RFC 4291, 2.5.5.1).
+_HOLDING_IPV4 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 
 
 def _has_basic_auth(settings: Settings, headers: Headers) -> bool:

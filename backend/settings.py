@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -204,6 +205,14 @@ class Settings(BaseSettings):
             url = f"sqlite:///{(self.data_dir / 'regiontext.db').as_posix()}"
             object.__setattr__(self, "database_url", url)
         return self
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret that is set, in plain text: what no log may hold."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        password = urlsplit(self.database_url).password
+        return (*secrets, password, unquote(password)) if password else tuple(secrets)
 
     @property
     def reachable_url(self) -> str:

@@ -1,6 +1,6 @@
 """The model server beside `transformers serve`: requests per second, and what adapters and a single answer cost.
 
-    python -m benchmarks.server [--quick] [--peer-dtype auto]
+    python -m benchmarks.server [--quick] [--dtype auto] [--peer-dtype auto]
 
 Both are real HTTP servers in processes of their own with one thread each, serve the bundled model and are
 asked in turns about the same pictures: views of generated scenes as the product renders them (seed 4242),
@@ -16,8 +16,9 @@ that of the best rounds.
 * `latency_ms`, `latency_ratio`: one caption of exactly 12 tokens as a whole HTTP request (PNG, tokens, tower, answer),
   alone and over bare `generate` of transformers on inputs that are ready, float32, one thread.
 
-The peer's precision is `--peer-dtype`; auto is that of the checkpoint, what a user gets. How many answers are
-the same is printed with each ratio.
+The precision is `--dtype` for ours and `--peer-dtype` for the peer; auto is what a user gets, float32 here and that
+of the checkpoint (bfloat16) there. How many answers are the same is printed with each ratio, and so is how long
+each server's processor was at work for a request, which moves less than the ratio where others use the machine.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from PIL import Image
 
 from benchmarks.report import Claim, report
@@ -68,12 +70,14 @@ class Ask:
 
 @dataclass
 class Server:
-    """A server, and how fast it answered in its best round, by workload."""
+    """A server, by workload how fast it answered in its best round, and its least milliseconds of processor each."""
 
     port: int
     model: str
     closed: bool
+    process: psutil.Process
     best: dict[str, float] = field(default_factory=dict)
+    work: dict[str, float] = field(default_factory=dict)
 
     def body(self, ask: Ask, **more: Any) -> bytes:
         """The request; options only where they are understood."""
@@ -97,12 +101,15 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round of each")
+    parser.add_argument("--dtype", default="auto", help="ours: auto, float32 or bfloat16")
     parser.add_argument("--peer-dtype", default="auto", help="auto, float32 or bfloat16")
     args = parser.parse_args()
     os.environ.update(ENV)
     rounds, scale = (1, 0.25) if args.quick else (4, 1.0)
     with ExitStack() as stack:
-        started = [stack.enter_context(server) for server in (_ours(), _peer(args.peer_dtype))]
+        started = [
+            stack.enter_context(server) for server in (_ours(args.dtype), _peer(args.peer_dtype))
+        ]
         ours, peer = started
         pictures = _pictures()
         claims = _throughput(ours, peer, pictures, rounds, scale)
@@ -115,27 +122,29 @@ def main() -> None:
 
 
 @contextmanager
-def _ours() -> Iterator[Server]:
+def _ours(dtype: str) -> Iterator[Server]:
     name = find_model(BUNDLED).name
     port = _free_port()
-    command = ["model_server", "--device", "cpu", "--threads", "1", "--port", str(port)]
-    with _running([sys.executable, "-m", *command]):
-        yield Server(port, name, closed=True)
+    command = ["model_server", "--device", "cpu", "--threads", "1", "--dtype", dtype]
+    with _running([sys.executable, "-m", *command, "--port", str(port)]) as process:
+        yield Server(port, name, closed=True, process=process)
 
 
 @contextmanager
 def _peer(dtype: str) -> Iterator[Server]:
     port = _free_port()
     command = ["transformers.cli.transformers", "serve", str(BUNDLED), "--dtype", dtype]
-    with _running([sys.executable, "-m", *command, "--device", "cpu", "--port", str(port)]):
-        yield Server(port, str(BUNDLED), closed=False)
+    with _running(
+        [sys.executable, "-m", *command, "--device", "cpu", "--port", str(port)]
+    ) as process:
+        yield Server(port, str(BUNDLED), closed=False, process=process)
 
 
 @contextmanager
-def _running(command: list[str]) -> Iterator[None]:
+def _running(command: list[str]) -> Iterator[psutil.Process]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        yield
+        yield psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait(30)
@@ -187,8 +196,11 @@ def _throughput(
             asked = _enough(pictures, questions, max(clients, round(count * scale)))
             answers = []
             for server in (peer, ours):
+                worked = sum(server.process.cpu_times()[:2])
                 rate, said = _rate(server, asked, clients)
+                worked = 1000 * (sum(server.process.cpu_times()[:2]) - worked) / len(asked)
                 server.best[key] = max(rate, server.best.get(key, 0.0))
+                server.work[key] = min(worked, server.work.get(key, worked))
                 answers.append(said)
             same[key] += [a == b for a, b in zip(*answers, strict=True)]
     return [
@@ -197,6 +209,7 @@ def _throughput(
             ours.best[key] / peer.best[key],
             "x",
             f"{what}: {ours.best[key]:.0f}/s beside {peer.best[key]:.0f}/s, "
+            f"processor {ours.work[key]:.1f} beside {peer.work[key]:.1f} ms each, "
             f"{sum(same[key])} of {len(same[key])} answers the same",
             bar=bar,
         )

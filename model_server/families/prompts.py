@@ -17,18 +17,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 from transformers import ProcessorMixin
 
 from model_server.decoding import Constraint
 from model_server.families.answers import unreadable
 from model_server.families.chat import answer_ids, encode, prompt_text
+from model_server.families.pictures import quick_pixels
 from model_server.grammars import Grammars
 from model_server.jobs import Prompt
 
 __all__ = ["Prefix", "Prompts", "Ready", "stacked"]
 
 _KEPT_OPTIONS = 8192
+_KEPT_TEXTS = 256
 # Words that far back still decide how an option's first token is cut.
 _TAIL = 64
 
@@ -95,6 +98,9 @@ class Prompts:
         self._seen: OrderedDict[bytes, Future[Prefix]] = OrderedDict()
         self._size = 0
         self._boundary = _boundary(processor)
+        # Pictures of one size take the same tokens, whatever they show.
+        self._pixels = quick_pixels(processor)
+        self._ids: OrderedDict[str, tuple[int, ...]] = OrderedDict()
         self._options: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()
         self.hits = 0
         self.misses = 0
@@ -160,10 +166,7 @@ class Prompts:
             return future.result()
         try:
             images = [picture.load() for picture in prompt.images]
-            inputs = dict(encode(self._processor, [text], [images]))
-            ids = tuple(inputs.pop("input_ids")[0].tolist())
-            inputs.pop("attention_mask", None)
-            prefix = Prefix(key, ids, inputs)
+            prefix = Prefix(key, *self._encoded(text, images))
         except BaseException as error:
             with self._lock:
                 self._seen.pop(key, None)
@@ -174,6 +177,21 @@ class Prompts:
             self._size += prefix.nbytes
             self._trim()
         return prefix
+
+    def _encoded(self, text: str, images: list[Image]) -> tuple[tuple[int, ...], Mapping[str, Any]]:
+        """Tokens, and what else the processor makes of the pictures."""
+        ids = self._ids.get(text)
+        if ids is not None and self._pixels is not None:
+            return ids, {"pixel_values": torch.cat([self._pixels(image) for image in images])}
+        inputs = dict(encode(self._processor, [text], [images]))
+        ids = tuple(inputs.pop("input_ids")[0].tolist())
+        inputs.pop("attention_mask", None)
+        if self._pixels is not None and set(inputs) == {"pixel_values"}:
+            with self._lock:
+                self._ids[text] = ids
+                while len(self._ids) > _KEPT_TEXTS:
+                    self._ids.popitem(last=False)
+        return ids, inputs
 
     def _trim(self) -> None:
         # From the oldest on; what is being made has no size yet, and the newest stays.

@@ -14,9 +14,9 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from model_server.architectures.tiny import CHAT_TEMPLATE, build_processor
 from model_server.architectures.tokenizer import train_tokenizer
 from model_server.families.checkpoint import load_checkpoint
-from model_server.families.pictures import keep_whole
+from model_server.families.pictures import keep_whole, quick_pixels
 from model_server.folder import find_model
-from tests.model_server.conftest import TEXTS, WORDS, build_tiny
+from tests.model_server.conftest import TEXTS, TINY, WORDS, build_tiny
 
 pytestmark = pytest.mark.model
 
@@ -86,3 +86,30 @@ def test_preprocessing_is_vip_llavas(case: str) -> None:
     assert np.array_equal(shown, expected)
     exact = (expected.transpose(2, 0, 1) / 255 - mean) / std
     assert np.abs(made - exact).max() < 1e-5
+
+
+def test_quick_pixels_are_the_processors() -> None:
+    tokenizer = train_tokenizer(TEXTS, vocabulary=384, words=WORDS)
+    processor = build_processor(tokenizer, TINY)
+    quick = quick_pixels(processor)
+    assert quick is not None
+    for seed, (width, height) in enumerate([(1, 1), (56, 56), (640, 31), (33, 470), (57, 56)]):
+        noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+        image = Image.fromarray(noise)
+        made = quick(image)
+        assert made.shape == (1, 3, 56, 56) and made.dtype.is_floating_point
+        right = processor(text="<image>", images=[image], return_tensors="pt")["pixel_values"]
+        assert np.array_equal(made.numpy(), right.numpy())
+
+
+def test_what_is_not_known_to_be_the_same_is_left_to_the_processor() -> None:
+    cropping = stock(56)
+    assert quick_pixels(cropping) is None
+    keep_whole(cropping)  # pads before it scales
+    assert quick_pixels(cropping) is None
+    odd = build_processor(train_tokenizer(TEXTS, vocabulary=384, words=WORDS), TINY)
+    normalize = odd.image_processor.normalize
+    odd.image_processor.normalize = lambda image, *args, **more: (
+        normalize(image, *args, **more) + image.mean()
+    )
+    assert quick_pixels(odd) is None

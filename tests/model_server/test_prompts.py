@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from model_server.families.chat import answer_ids, end_tokens, prompt_text, question_turn
 from model_server.families.checkpoint import load_checkpoint
@@ -73,3 +74,20 @@ def test_without_special_tokens_more_of_the_prompt_counts(parts: tuple) -> None:
     assert prompts._tail("x" * 100) == "x" * 64
     prompts._boundary = None
     assert prompts._tail("a<|assistant|>") == "a<|assistant|>"
+
+
+def test_a_prompt_is_made_the_same_the_first_and_the_second_time(parts: tuple) -> None:
+    prompts = Prompts(*parts)
+    assert prompts._pixels is not None
+    prompts.prepare(ask(1))  # from here on the words before a picture are known
+    known, fresh = prompts.prepare(ask(0)).prefix, Prompts(*parts).prepare(ask(0)).prefix
+    assert (known.key, known.ids) == (fresh.key, fresh.ids)
+    assert known.inputs.keys() == fresh.inputs.keys() == {"pixel_values"}
+    assert torch.equal(known.inputs["pixel_values"], fresh.inputs["pixel_values"])
+    two = Prompt(question_turn(2, "a"), [Picture.of(picture(n)) for n in (0, 1)])
+    made = [prompts.prepare(two).prefix, Prompts(*parts).prepare(two).prefix]
+    prompts._seen.clear()
+    made.append(prompts.prepare(two).prefix)
+    for prefix in made:
+        assert prefix.ids == made[0].ids
+        assert torch.equal(prefix.inputs["pixel_values"], made[0].inputs["pixel_values"])

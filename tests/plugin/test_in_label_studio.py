@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.drawing import Drawing
 from tests.browser.scenes import SIZE
 from tests.browser.stack import Stack
 from tests.plugin.conftest import CONFIG, Desk
@@ -310,6 +311,32 @@ def test_outcomes_are_what_the_person_did(desk: Desk) -> None:
     desk.editor.submit()
     assert desk.stack.run("collect", "--project", str(desk.project))
     assert sorted(all_outcomes(desk, "caption")) == ["accepted", "cleared", "edited"]
+
+
+def test_two_annotators_on_one_task_do_not_disturb_each_other(
+    desk: Desk, browser: Browser, stack: Stack, project: int, model: SlowModel
+) -> None:
+    with stack.api() as api:
+        invitation = api.get("/api/invite").json()["invite_url"]
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto(stack.url + "/" + invitation.lstrip("/").removeprefix(stack.url + "/"))
+    page.fill("input[name=email]", f"second-{desk.task}@example.com")
+    page.fill("input[name=password]", "a-Real-passw0rd")
+    page.keyboard.press("Enter")
+    page.wait_for_function("!location.pathname.includes('signup')")
+    other = Desk(Drawing(page, stack.url, project), desk.task, project, stack)
+    other.editor.open(desk.task, SIZE)
+    desk.box()
+    desk.captions(WORDS)
+    model.text = "another car"
+    other.box(300, 200, 420, 330)
+    other.captions("another car")
+    desk.editor.submit()
+    other.editor.submit()
+    said = [r["value"]["text"] for r in desk.stored() if r["from_name"] == "caption"]  # type: ignore[index]
+    assert sorted(said) == [[WORDS], ["another car"]]
+    context.close()
 
 
 def outcomes(desk: Desk) -> dict[str, tuple[str, str | None]]:

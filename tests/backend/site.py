@@ -124,33 +124,39 @@ def personal_token(server: LabelStudioServer) -> str:
 
 @contextmanager
 def running_site(
-    server: LabelStudioServer, xml: str, folder: Path, stub: StubModel
+    server: LabelStudioServer, xml: str, folder: Path, stub: StubModel, **given: Any
 ) -> Iterator[Site]:
-    """The whole thing, with nothing held back; the key is a personal access token."""
+    """The whole thing, with nothing held back; the key is a personal access token. given: other settings."""
     with (
         serving(stub.app(), free_port()) as model,
-        site_with_model_at(f"{model}/v1", server, xml, folder, stub) as site,
+        site_with_model_at(f"{model}/v1", server, xml, folder, stub, **given) as site,
     ):
         yield site
 
 
 @contextmanager
 def site_with_model_at(
-    model_url: str, server: LabelStudioServer, xml: str, folder: Path, stub: StubModel
+    model_url: str,
+    server: LabelStudioServer,
+    xml: str,
+    folder: Path,
+    stub: StubModel,
+    **given: Any,
 ) -> Iterator[Site]:
     """The same with a model server that somebody else starts, or nobody."""
-    settings = Settings(
-        label_studio_url=server.url,
-        label_studio_api_key=personal_token(server),
-        model_url=model_url,
-        data_dir=folder,
-        holdout=0.0,
-        control=0.0,
-        basic_auth_user="ls",
-        basic_auth_password="pw",
-        webhook_secret=SECRET,
-        _env_file=None,
-    )
+    values = {
+        "label_studio_url": server.url,
+        "label_studio_api_key": personal_token(server),
+        "model_url": model_url,
+        "data_dir": folder,
+        "holdout": 0.0,
+        "control": 0.0,
+        "basic_auth_user": "ls",
+        "basic_auth_password": "pw",
+        "webhook_secret": SECRET,
+        "_env_file": None,
+    }
+    settings = Settings(**(values | given))
     assert whoami(settings)["email"] == server.email
     app = create_app(settings, processor=lambda *_: None)
     with (

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from tests.backend.site import Site, running_site
 from tests.browser.editor import Editor, sign_in
@@ -17,6 +17,8 @@ from tests.browser.workplace import XML, MoodyModel, Workplace
 from tests.label_studio_server import LabelStudioServer
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+# What takes a second takes many on a busy machine; a test that passes does not wait for it.
+expect.set_options(timeout=30_000)
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -89,7 +91,9 @@ def moody() -> MoodyModel:
 def moody_site(
     label_studio: LabelStudioServer, moody: MoodyModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    with running_site(label_studio, XML, tmp_path_factory.mktemp("backend"), moody) as running:
+    """A backend with time enough for everything that is drawn while its model is held back."""
+    folder = tmp_path_factory.mktemp("backend")
+    with running_site(label_studio, XML, folder, moody, budget_s=60.0) as running:
         yield running
 
 

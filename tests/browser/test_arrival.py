@@ -1,0 +1,349 @@
+"""Every way a caption arrives in the real editor, by mouse and keyboard only, with auto-accept on and off.
+
+A click of the smart keypoint where nothing is, which makes a mask, is in test_clicks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.backend.site import Site, running_site
+from tests.backend.stubs import photo
+from tests.browser.drawing import Drawing, Point
+from tests.browser.workplace import (
+    BITMASK,
+    BOX,
+    BRUSH,
+    CEILING,
+    DOT,
+    ELLIPSE,
+    OTHER_BOX,
+    PATH,
+    POINT,
+    POLYGON,
+    SIZE,
+    XML,
+    MoodyModel,
+    Workplace,
+    accept_suggestions,
+    answered,
+    shapes_in,
+)
+from tests.label_studio_server import LabelStudioServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.label_studio]
+
+ON_AND_OFF = pytest.mark.parametrize("accept", [True, False], ids=["auto-accept", "by hand"])
+PLACES: dict[str, tuple[Point, tuple[float, float, float, float]]] = {
+    "rectanglelabels": ((100, 90), (30, 30, 170, 150)),
+    "ellipselabels": ((270, 90), (190, 30, 345, 145)),
+    "polygonlabels": ((420, 90), (348, 25, 495, 155)),
+    "brushlabels": ((600, 90), (530, 60, 710, 120)),
+    "bitmasklabels": ((100, 300), (30, 270, 210, 330)),
+    "vectorlabels": ((320, 300), (220, 210, 430, 400)),
+    "keypointlabels": ((540, 300), (500, 260, 580, 340)),
+}
+"""Of each shape that is drawn: a point on it, and a box drawn around it; px."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A task with a region of every shape, drawn by hand in the page of the editor; results: its draft."""
+
+    editor: Drawing
+    task: int
+    results: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def drawn(project_room: Workplace, moody_site: Site) -> Drawn:
+    (task,) = moody_site.upload()
+    editor = project_room.editor(project_room.page(), task)
+    gestures: list[tuple[str, Callable[[], None]]] = [
+        (BOX, lambda: editor.stroke([(40, 40), (100, 90), (160, 140)])),
+        (ELLIPSE, lambda: editor.stroke([(270, 90), (300, 110), (330, 130)])),
+        (POLYGON, lambda: editor.taps([(420, 40), (480, 90), (420, 140), (360, 90)], close=True)),
+        (BRUSH, lambda: editor.stroke([(560, 90), (600, 90), (680, 90)])),
+        (BITMASK, lambda: editor.stroke([(60, 300), (100, 300), (180, 300)])),
+        (PATH, lambda: editor.taps([(250, 240), (390, 240), (320, 360)], close=True)),
+        (DOT, lambda: editor.tap((540, 300))),
+    ]
+    for number, (key, gesture) in enumerate(gestures, 1):
+        editor.choose(key)
+        gesture()
+        # A busy page takes its time, and the next key would be about this region.
+        expect(editor.regions).to_have_count(number)
+    results = project_room.drafted(task, len(PLACES))
+    assert {item["type"] for item in results} == PLACES.keys()
+    editor.page.context.close()
+    return Drawn(editor, task, results)
+
+
+@pytest.fixture
+def every_shape(drawn: Drawn, workplace: Workplace, task: int) -> int:
+    """A task on which the annotator has drawn a region of every shape, without a caption."""
+    body = {"result": drawn.results, "lead_time": 1.0}
+    workplace.site.call("POST", f"/api/tasks/{task}/drafts", json=body)
+    return task
+
+
+def settle(editor: Drawing, *, accept: bool, captions: int) -> None:
+    """Accept what is suggested if nothing else does, and wait until so many regions have a caption."""
+    if not accept:
+        accept_suggestions(editor.page)
+    editor.wait_for_captions(captions, CEILING)
+
+
+def assert_only_captions_came(
+    workplace: Workplace, task: int, drawn: Drawn, *, shapes: int = len(PLACES)
+) -> None:
+    """Each region is as it was drawn, with a caption, and there is none beside them."""
+    results = workplace.submitted(task)
+    assert len(shapes_in(results)) == shapes
+    for id, shape in shapes_in(drawn.results).items():
+        assert shapes_in(results)[id]["from_name"] == shape["from_name"]
+        (caption,) = [r for r in results if r["id"] == id and r["from_name"] == "caption"]
+        assert caption["value"]["text"][0].startswith("caption ")
+
+
+@ON_AND_OFF
+@pytest.mark.parametrize(
+    ("pointed", "framed"),
+    [
+        (
+            ["ellipselabels", "polygonlabels", "brushlabels", "keypointlabels"],
+            ["rectanglelabels", "bitmasklabels", "vectorlabels"],
+        ),
+        (["rectanglelabels"], ["brushlabels", "polygonlabels", "ellipselabels"]),
+    ],
+    ids=["most clicked", "most framed"],
+)
+def test_an_existing_region_is_filled_by_a_click_with_control_or_a_box_around_it(
+    accept: bool,
+    pointed: list[str],
+    framed: list[str],
+    workplace: Workplace,
+    drawn: Drawn,
+    every_shape: int,
+) -> None:
+    """Bitmasks and paths take a click for themselves: those need a box."""
+    editor = workplace.at_work(every_shape, accept=accept)
+    filled = 0
+    for name in pointed:
+        editor.label(POINT)
+        editor.smart_tool("key-point-tool")
+        with answered(editor.page):
+            editor.click(*PLACES[name][0], control=True)
+        filled += 1
+        settle(editor, accept=accept, captions=filled)
+    for name in framed:
+        editor.label(OTHER_BOX)
+        editor.smart_tool("rectangle-tool")
+        with answered(editor.page):
+            editor.drag(PLACES[name][1])
+        filled += 1
+        settle(editor, accept=accept, captions=filled)
+    expect(editor.regions).to_have_count(len(PLACES))
+    editor.submit()
+    results = workplace.submitted(every_shape)
+    kinds = {id: shape["type"] for id, shape in shapes_in(results).items()}
+    assert kinds == {id: shape["type"] for id, shape in shapes_in(drawn.results).items()}
+    told = {kinds[item["id"]] for item in results if item["from_name"] == "caption"}
+    assert told == {*pointed, *framed}
+
+
+@ON_AND_OFF
+def test_a_smart_rectangle_and_one_by_three_points(
+    accept: bool, workplace: Workplace, task: int
+) -> None:
+    editor = workplace.at_work(task, accept=accept)
+    with answered(editor.page):
+        editor.smart_box((40, 60, 200, 180), BOX)
+    settle(editor, accept=accept, captions=1)
+    editor.label(OTHER_BOX)
+    editor.smart_tool("rectangle-3-point-tool")
+    with answered(editor.page):
+        editor.taps([(320, 300), (520, 360), (480, 480)])
+    settle(editor, accept=accept, captions=2)
+    editor.submit()
+    upright, leaning = sorted(
+        (s["value"] for s in shapes_in(workplace.submitted(task)).values()),
+        key=lambda value: float(value["x"]),
+    )
+    assert upright["rotation"] == 0 and leaning["rotation"] == pytest.approx(16.7, abs=2)
+
+
+def test_a_wish_typed_into_a_region_that_waits(
+    workplace: Workplace, moody: MoodyModel, task: int
+) -> None:
+    """Its text is the answer to the wish once that is accepted."""
+    moody.say = lambda words, options: "red" if "colour" in words else "a car"
+    editor = workplace.at_work(task, accept=False)
+    with answered(editor.page):
+        editor.smart_box((40, 60, 200, 180), BOX)
+    box = editor.page.get_by_test_id("textarea-region-input").first
+    box.click()
+    editor.page.keyboard.type("what colour is it?")
+    with answered(editor.page):
+        editor.page.keyboard.press("Enter")
+    settle(editor, accept=False, captions=1)
+    assert editor.caption_texts() == ["red"]
+    assert any("what colour is it?" in words for words in moody.prompts)
+
+
+def say_to_all(editor: Drawing, words: str) -> None:
+    """Type into the prompt area and wait for the answer."""
+    area = editor.page.get_by_placeholder("prompt")
+    area.click()
+    editor.page.keyboard.type(words)
+    with answered(editor.page):
+        editor.page.keyboard.press("Shift+Enter")
+
+
+@ON_AND_OFF
+def test_the_prompt_area_fills_all_relates_all_and_tells_all(
+    accept: bool, workplace: Workplace, moody: MoodyModel, drawn: Drawn, every_shape: int
+) -> None:
+    def say(words: str, options: list[str]) -> str:
+        if "relate" in words or "relation" in words:
+            return "The one is beside the other."
+        return "short" if "one word" in words else usual(words, options)
+
+    assert moody.say is not None
+    usual, moody.say = moody.say, say
+    editor = workplace.at_work(every_shape, accept=accept)
+    say_to_all(editor, "caption all")
+    settle(editor, accept=accept, captions=len(PLACES))
+    # Deleted and written by hand, and the model asked at once, before a draft has it.
+    editor.rewrite(0, "my own words")
+    say_to_all(editor, "in one word")
+    if not accept:
+        accept_suggestions(editor.page)
+    expect(editor.captions.nth(1)).to_have_value("short")
+    assert sorted(editor.caption_texts()) == ["my own words", *["short"] * (len(PLACES) - 1)]
+    say_to_all(editor, "describe the relations")
+    editor.submit()
+    results = workplace.submitted(every_shape)
+    assert len(shapes_in(results)) == len(PLACES)
+    (lines,) = [item["value"]["text"] for item in results if item["from_name"] == "relations"]
+    assert "The one is beside the other." in lines
+
+
+def test_what_was_done_since_the_draft_stays_done_when_all_are_asked_about(
+    workplace: Workplace, drawn: Drawn, every_shape: int
+) -> None:
+    """One region deleted, one described by hand, and everything asked about at once."""
+    editor = workplace.at_work(every_shape)
+    editor.click(*PLACES["ellipselabels"][0])
+    editor.page.keyboard.press("Backspace")
+    expect(editor.regions).to_have_count(len(PLACES) - 1)
+    editor.page.get_by_test_id("textarea-region-input").first.click()
+    editor.page.keyboard.type("my own words")
+    editor.page.keyboard.press("Enter")
+    say_to_all(editor, "caption all")
+    texts = editor.wait_for_captions(len(PLACES) - 1, CEILING)
+    assert "my own words" in texts
+    expect(editor.regions).to_have_count(len(PLACES) - 1)
+
+
+def box(id: str, x: float, item: int | None = None) -> dict[str, Any]:
+    value = {"x": x, "y": 10, "width": 20, "height": 20, "rotation": 0, "rectanglelabels": ["Car"]}
+    return {
+        "id": id,
+        "from_name": "rect",
+        "to_name": "img",
+        "type": "rectanglelabels",
+        "original_width": SIZE[0],
+        "original_height": SIZE[1],
+        "image_rotation": 0,
+        "value": value,
+    }
+
+
+def test_opened_tasks_and_the_label_stream_show_what_was_predicted(
+    workplace: Workplace, label_studio: LabelStudioServer, tmp_path: Path
+) -> None:
+    model = MoodyModel()
+    with running_site(label_studio, XML, tmp_path, model) as site:
+        tasks = site.upload(2)
+        for task in tasks:
+            boxes = [box("a", 10.0), box("b", 60.0)]
+            body = {"task": task, "model_version": "detector", "result": boxes}
+            site.call("POST", "/api/predictions", json=body)
+        site.retrieve()
+        place = Workplace(workplace.browser, label_studio, site)
+        editor = place.editor(place.page(), tasks[0])
+        assert len(set(editor.wait_for_captions(2, CEILING))) == 2
+        page = place.page()
+        page.goto(f"{label_studio.url}/projects/{site.project}/data")
+        page.get_by_role("button", name=re.compile("^Label ")).first.click()
+        stream = Drawing(page, label_studio.url, site.project)
+        for _ in tasks:
+            assert len(set(stream.wait_for_captions(2, CEILING))) == 2
+            stream.submit()
+        for task in tasks:
+            results = place.submitted(task)
+            assert sorted(shapes_in(results)) == ["a", "b"]
+            assert sum(item["from_name"] == "caption" for item in results) == 2
+        assert place.close() == []
+
+
+XML_OF_SEVERAL = XML.replace('value="$image"', 'valueList="$images"')
+
+
+@ON_AND_OFF
+def test_regions_of_the_second_image(
+    accept: bool, workplace: Workplace, label_studio: LabelStudioServer, tmp_path: Path
+) -> None:
+    """A box, and a polygon that is clicked on while the first image has one in the same place."""
+    with running_site(label_studio, XML_OF_SEVERAL, tmp_path, MoodyModel()) as site:
+        task = several(site)
+        corners = [(400.0, 300.0), (600.0, 300.0), (500.0, 480.0)]
+        place = Workplace(workplace.browser, label_studio, site)
+        editor = place.editor(place.page(), task)
+        for image in (0, 1):
+            if image:
+                editor.next_image(SIZE)
+            editor.choose(POLYGON)
+            editor.taps(corners, close=True)
+        place.drafted(task, 2)
+        editor.auto_annotation(accept=accept)
+        editor.label(POINT)
+        editor.smart_tool("key-point-tool")
+        with answered(editor.page):
+            editor.click(500, 340, control=True)
+        settle(editor, accept=accept, captions=1)
+        with answered(editor.page):
+            editor.smart_box((40, 60, 200, 180), BOX)
+        settle(editor, accept=accept, captions=2)
+        editor.submit()
+        results = place.submitted(task)
+        found = sorted((item["item_index"], item["type"]) for item in results)
+        assert found == [
+            (0, "polygonlabels"),
+            (1, "polygonlabels"),
+            (1, "rectanglelabels"),
+            (1, "textarea"),
+            (1, "textarea"),
+        ]
+        assert place.close() == []
+
+
+def several(site: Site) -> int:
+    """A task with two images."""
+    where, urls = f"/api/projects/{site.project}/import", []
+    for number in range(2):
+        files = {"file": (f"p{number}.png", photo(seed=number), "image/png")}
+        sent = site.call("POST", where, params={"commit_to_project": "false"}, files=files)
+        kept = site.call("GET", f"/api/import/file-upload/{sent['file_upload_ids'][0]}")
+        urls.append(f"/data/{kept['file']}")
+    site.call("POST", where, json=[{"images": urls}])
+    (task,) = site.tasks()
+    return int(task["id"])

@@ -48,7 +48,7 @@ def chain(
             )
         return studio.key(client, key.get_secret_value())
 
-    general = (
+    general: tuple[Hop, ...] = (
         Hop("database", lambda: ours.database(settings, store())),
         Hop("Label Studio", lambda: studio.version(client)),
         Hop("key", check_key, ("Label Studio",)),

@@ -27,7 +27,7 @@ LESSONS = 60
 EXAM = 12
 
 
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(600)
 def test_a_corrected_word_is_learnt_and_comes_back(
     stack: Stack, page: Page, editor: Editor, picture: Callable[[Editor, str], None]
 ) -> None:
@@ -52,7 +52,7 @@ def test_a_corrected_word_is_learnt_and_comes_back(
     with stack.api() as api:
         teach(api, stack, seed=12, count=LESSONS, material=WORD)
     assert re.search(r"\d", stack.run("collect", "--project", str(stack.project)))
-    report = stack.run("finetune", "--project", str(stack.project), seconds=330)
+    report = stack.run("finetune", "--project", str(stack.project), seconds=360)
     print(report)
     assert re.search(r"\bpromoted\b", report), report
 

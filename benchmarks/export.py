@@ -2,8 +2,8 @@
 
 `python -m benchmarks.export [--quick]`. The records are synthetic (one region each, a caption or a choice), written as
 an export writes them: `records.jsonl`, images linked into the folder, then the format's files, the data card and the
-manifest of hashes. Each format runs in a process of its own, whose peak memory is the kernel's figure for it; it runs
-with the full number of records and with a tenth, to see whether memory grows with them. The processor's seconds are told
+manifest of hashes. Each format runs in a process of its own, whose peak memory is the kernel's figure for it, with all
+the records and with a tenth of them, to see whether memory grows with them. The seconds of the processor are told
 besides: on a machine with other work they are the ones to trust.
 """
 

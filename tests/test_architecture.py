@@ -31,6 +31,8 @@ WITHOUT_ALL = {
     "backend/store/migrations/versions/0001_first_schema.py",
     "backend/store/migrations/versions/0002_projects.py",
     "backend/store/migrations/versions/0003_image_clusters.py",
+    "backend/store/migrations/versions/0004_registry.py",
+    "backend/store/migrations/versions/0005_outcome_figures.py",
 }
 
 

@@ -46,6 +46,7 @@ _TOKEN = re.compile(
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _SIGNS = frozenset("%#@&")
+_SPATIAL = frozenset(lexicon.SPATIAL.values())
 _NOT = "not"
 
 
@@ -98,7 +99,7 @@ def meaning_of(text: str) -> Meaning:
     """What the rule sees in an English text."""
     tokens = list(_numbered(_tokens(text)))
     places = [
-        token if token in lexicon.SPATIAL.values() and not _grammar(tokens, index) else ""
+        token if token in _SPATIAL and not _grammar(tokens, index) else ""
         for index, token in enumerate(tokens)
     ]
     numbers = Counter(token for token in tokens if _NUMBER.fullmatch(token))
@@ -106,7 +107,7 @@ def meaning_of(text: str) -> Meaning:
         stem(token)
         if not _NUMBER.fullmatch(token)
         and token != _NOT
-        and token not in lexicon.SPATIAL.values()
+        and token not in _SPATIAL
         and token not in lexicon.FILLERS
         else ""
         for token in tokens
@@ -144,7 +145,7 @@ def stem(word: str) -> str:
 
 def _foreign(text: str) -> bool:
     """Whether a letter of another script than the Latin one occurs."""
-    return any(
+    return not text.isascii() and any(
         character.isalpha() and not unicodedata.name(character, "LATIN").startswith("LATIN")
         for character in unicodedata.normalize("NFKC", text)
     )

@@ -139,7 +139,7 @@ class ModelClient:
         Raises:
             ModelUnavailable: the server does not answer, or not yet.
             UnknownModel: the server does not know the model.
-            ModelError: the request was refused, or the answer is empty or none of the options.
+            ModelError: the request was refused, or the answer is empty, far too long or none of the options.
         """
         urls = [i if isinstance(i, str) else await asyncio.to_thread(data_url, i) for i in images]
         content: list[dict[str, Any]] = [
@@ -159,7 +159,12 @@ class ModelClient:
             body = await self._streamed(request, told)
         else:
             body = await self._call("POST", "/chat/completions", request)
-        return _read_answer(body, tuple(options), model)
+        answer = _read_answer(body, tuple(options), model)
+        if len(answer.text) > _CHARS_PER_TOKEN * max_tokens:
+            raise ModelError(
+                f"the model answered {len(answer.text)} characters where {max_tokens} tokens were asked for"
+            )
+        return answer
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Make an adapter known to the server under a name; one already known by it is fine.
@@ -310,6 +315,8 @@ def _error(response: httpx.Response, body: Mapping[str, Any]) -> ModelError:
     return ModelError(f"the model server refuses (HTTP {code}): {message}")
 
 
+# No vocabulary has many tokens that are longer; a text beyond it would fill the editor's page.
+_CHARS_PER_TOKEN = 64
 _NO_MODEL = "does not exist"
 _NOT_READY = frozenset({408, 425, 502, 503, 504})
 

@@ -108,6 +108,13 @@ def test_no_answer(body: Any) -> None:
         read(body)
 
 
+def test_an_answer_far_longer_than_what_was_asked_for() -> None:
+    """It would fill the editor's page, and every draft that it saves."""
+    with pytest.raises(ModelError, match="answered 4000 characters where 48 tokens"):
+        read(said("word " * 799 + "word."))
+    assert read(said("word " * 200)).text.startswith("word word")
+
+
 def test_an_answer_that_is_no_option() -> None:
     with pytest.raises(ModelError, match="none of the options"):
         read(said("maybe"), ("yes", "no"))

@@ -6,7 +6,7 @@ Knows the tables; knows nothing of Label Studio's API or of pixels.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -106,7 +106,8 @@ def record_batches(
 
 _ORDER = (OutcomeRow.task, OutcomeRow.annotation, OutcomeRow.region, OutcomeRow.field)
 
-_Joined = Select[tuple[OutcomeRow, AnnotationRow, ImageRow, SuggestionRow]]
+if TYPE_CHECKING:
+    _Joined = Select[OutcomeRow, AnnotationRow, ImageRow, SuggestionRow]
 
 
 def _outcomes(arms: Collection[Arm]) -> _Joined:

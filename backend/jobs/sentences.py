@@ -60,12 +60,12 @@ def sentences(
         if (hit := said.get(_plain(line))) is not None and hit[0] in left:
             found[line] = Sentence(hit[0], line, "accepted", left.pop(hit[0]))
     for line in lines:
-        if line not in found and (pair := _named(line, captions)) is not None:
-            row = left.pop(pair, None)
-            found[line] = Sentence(pair, line, "edited" if row else "added", row)
+        if line not in found and (named := _named(line, captions)) is not None:
+            offered = left.pop(named, None)
+            found[line] = Sentence(named, line, "edited" if offered else "added", offered)
     for line in lines:
-        if line not in found and (pair := _like(line, left)) is not None:
-            found[line] = Sentence(pair, line, "edited", left.pop(pair))
+        if line not in found and (like := _like(line, left)) is not None:
+            found[line] = Sentence(like, line, "edited", left.pop(like))
     by_pair: dict[Pair, Sentence] = {}
     for line in lines:
         if line in found:

@@ -150,7 +150,7 @@ def _running(command: list[str]) -> Iterator[psutil.Process]:
         process.wait(30)
 
 
-def _wait(server: Server, process_s: float = 120.0) -> None:
+def _wait(server: Server, process_s: float = 600.0) -> None:
     """Until it answers a question."""
     image = Image.new("RGB", (64, 64), (90, 120, 40))
     body = server.body(Ask(_data_url(image), "Describe the object."))

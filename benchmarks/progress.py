@@ -11,7 +11,7 @@ __all__ = ["teller"]
 EVERY_S = 5.0
 
 
-def teller(what: str, *, every_s: float = EVERY_S) -> Callable[[int, int | None, str], None]:
+def teller(what: str, *, every_s: float = EVERY_S) -> Callable[..., None]:
     """What is called with (done, of how many, more words) as often as one likes, and prints now and then.
 
     The first and the last are always printed, with the time since the teller was made.

@@ -1,6 +1,6 @@
 """Promoting and rolling back while people draw: does any question fail, and does each answer say whose it is?
 
-    python -m benchmarks.rollout [--quick]
+    python -m benchmarks.rollout [--quick] [--rate 20]
 
 The real model server (a process of its own, one thread) with the bundled model and two adapters made here; the real
 backend's way to an answer (`serving.served`, rendering, the wire, the store); 20 questions a second, by the clock,
@@ -11,7 +11,7 @@ over (every 2.2 s: the backend notices within 2), and unloads at once what is re
   question when asked alone (the adapters are made so that they differ).
 * `rollout_late`: questions answered after the product's 8 s while versions change, in percent (printed beside: the
   same without changes, which tells how busy the machine is).
-* `rollout_rate`: questions per second that were asked, of 20.
+* `rollout_rate`: questions per second that were asked, of 20 (`--rate` on a machine that cannot answer as many).
 * `rollback_ms`, `promote_ms`: the longest change, adapter loaded and all.
 * `rollout_p95_ratio`: the 95th percentile of the time to an answer around the changes, over that without changes.
 """
@@ -264,9 +264,11 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="nine seconds")
-    quick = parser.parse_args().quick
+    parser.add_argument("--rate", type=float, default=RATE, help="questions per second (20)")
+    given = parser.parse_args()
+    quick, rate = given.quick, given.rate
     with tempfile.TemporaryDirectory() as folder:
-        claims = asyncio.run(measure(Path(folder), seconds=9 if quick else 45, rate=RATE))
+        claims = asyncio.run(measure(Path(folder), seconds=9 if quick else 45, rate=rate))
     report("promoting and rolling back under load", claims)
 
 

@@ -75,7 +75,6 @@ export function regions() {
     }));
 }
 
-/** The one region that is selected, else null. */
 export function selected() {
   const chosen = annotation()?.selectedRegions ?? [];
   return chosen.length === 1 && SHAPES.has(chosen[0].type) ? chosen[0].cleanId : null;

@@ -136,8 +136,10 @@ export function start(here) {
     const known = desk.regions.get(id);
     if (name === "off") {
       if (off()) localStorage.removeItem(OFF(here.user));
-      else localStorage.setItem(OFF(here.user), "1");
-      desk.drop(() => true);
+      else {
+        localStorage.setItem(OFF(here.user), "1");
+        desk.drop(() => true);
+      }
     } else if (!known?.there || off()) return false;
     else if (name === "keep") desk.keep(id);
     else if (name === "relations") {

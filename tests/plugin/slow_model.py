@@ -87,19 +87,20 @@ def _app(model: SlowModel) -> FastAPI:
         options = body.get("structured_outputs", {}).get("choice", [])
         if options:
             wanted = [o for o in options if o == model.relation]
-            return JSONResponse(_closed(options, wanted[0] if wanted else options[-1]))
+            return JSONResponse(_whole(options, wanted[0] if wanted else options[-1]))
+        if not body.get("stream"):
+            await asyncio.sleep(model.word_s * len(model.text.split()))
+            return JSONResponse(_whole([], model.text))
         return StreamingResponse(_said(model), media_type="text/event-stream")
 
     return app
 
 
-def _closed(options: list[str], text: str) -> dict[str, Any]:
+def _whole(options: list[str], text: str) -> dict[str, Any]:
     rest = 0.2 / max(1, len(options) - 1)
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": text},
-        "options": {o: 0.8 if o == text else rest for o in options},
-    }
+    choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": text}}
+    if options:
+        choice["options"] = {o: 0.8 if o == text else rest for o in options}
     return {"object": "chat.completion", "model": BASE, "choices": [choice]}
 
 

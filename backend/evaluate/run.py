@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ DESCRIBE = "Describe the object {mark} in detail."
 
 _VIP_TOKENS = 3
 _DLC_TOKENS = 300
+_PAUSE_S = 2.0
 
 _One = TypeVar("_One")
 _Two = TypeVar("_Two")
@@ -53,7 +55,7 @@ class Evaluation:
     folder: the download. out: where answers and figures are kept. model: the id that is asked. view: how regions are
     shown to it, where the benchmark leaves that to the model. given: answers by item instead of the model's. words:
     the judge's prompt instead of ours. runs: how often the judge grades each answer (ViP-Bench). limit: only the
-    first so many items.
+    first so many items. patience_s: how long a model that is loading, busy or away is asked again.
     """
 
     folder: Path
@@ -65,6 +67,7 @@ class Evaluation:
     runs: int = 1
     limit: int | None = None
     concurrency: int = 4
+    patience_s: float = 120.0
     max_tokens: int = 512
     question: str = DESCRIBE
 
@@ -226,15 +229,20 @@ def _given(answers: Mapping[str, str], id: str) -> str:
 async def _ask(client: ModelClient, run: Evaluation, *parts: str) -> str:
     """The model's answer to pictures and words (last); "" where it has none."""
     *urls, words = parts
-    try:
-        said = await client.ask(urls, words, model=run.model, max_tokens=run.max_tokens)
-    except ModelUnavailable:
-        raise
-    except ModelError as error:
-        if "empty answer" in str(error):
-            return ""
-        raise
-    return said.text
+    until = time.monotonic() + run.patience_s
+    while True:
+        try:
+            said = await client.ask(urls, words, model=run.model, max_tokens=run.max_tokens)
+        except ModelUnavailable:
+            if time.monotonic() >= until:
+                raise
+            await asyncio.sleep(min(_PAUSE_S, run.patience_s))
+        except ModelError as error:
+            if "empty answer" in str(error):
+                return ""
+            raise
+        else:
+            return said.text
 
 
 async def _kept(answers: Answers, key: str, ask: Callable[[], Awaitable[str]], **about: Any) -> str:

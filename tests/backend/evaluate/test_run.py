@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -12,12 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from typer.testing import CliRunner
 
 from backend.cli import app
+from backend.errors import ModelUnavailable
 from backend.evaluate import regionbench
+from backend.evaluate.judge import Judge
+from backend.evaluate.run import Evaluation, evaluate_vip
+from backend.jobs.progress import quiet
+from backend.model_client import ModelClient
+from regiontext.marks.view import View
 from tests.backend.evaluate.folders import dlc_folder, vip_folder
 from tests.backend.jobs.fakes import serving
 from tests.backend.stubs import StubModel, pictures
@@ -305,3 +312,34 @@ def test_the_module_that_is_started_is_there() -> None:
     )
     assert done.returncode == 0
     assert {"--url", "--model", "--regions", "--json"} <= set(re.findall(r"--\w+", done.stdout))
+
+
+def test_a_model_that_is_loading_is_waited_for(
+    tmp_path: Path, model: tuple[StubModel, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub, url = model
+    monkeypatch.setattr("backend.evaluate.run._PAUSE_S", 0.01)
+    refused = []
+
+    def say(words: str, options: list[str]) -> str:
+        if len(refused) < 3:
+            refused.append(words)
+            raise HTTPException(503, "loading")
+        return "a small dog"
+
+    stub.say = say
+
+    async def go(patience_s: float) -> dict[str, Any]:
+        run = Evaluation(
+            vip_folder(tmp_path / f"vip{patience_s}"), tmp_path / f"out{patience_s}", "stub-model",
+            View(), patience_s=patience_s,
+        )  # fmt: skip
+        with serving(StubJudge(vip_verdict).app()) as judge:
+            async with ModelClient(url) as client, Judge(f"{judge}/v1", "wise") as asked:
+                return await evaluate_vip(run, "bbox", client, asked, quiet)
+
+    with pytest.raises(ModelUnavailable):
+        asyncio.run(go(0))
+    refused.clear()
+    assert asyncio.run(go(20))["total"] == 60.0
+    assert len(refused) == 3

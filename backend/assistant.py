@@ -29,6 +29,7 @@ from backend.origin import Origins
 from backend.segment import Segmenter
 from backend.serving import Served, Serving, refresh
 from backend.settings import Settings
+from backend.shadow import Shadow, Unseen
 from backend.store import Store, SuggestionRow
 from backend.store import queries as stored
 from regiontext.errors import RegiontextError
@@ -136,6 +137,7 @@ class Assistant:
     segmenter: Segmenter = field(default_factory=Segmenter, repr=False)
     # The server of its own that makes masks; None: the model's.
     masks: ModelClient | None = field(default=None, repr=False)
+    shadow: Shadow = field(default_factory=Shadow, repr=False)
     clicks: ClickBook = field(default_factory=ClickBook, repr=False)
     # An annotator draws many regions on one image, and decoding a large one takes a good part of a second.
     decoded: BoundedCache[Image.Image] = field(
@@ -265,6 +267,8 @@ async def answer(
     if rows:
         with assistant.metrics.stage("store"):
             await asyncio.to_thread(_keep, assistant.store, rows)
+        if not temperature:
+            assistant.shadow.offer(assistant.store, assistant.model, map(asking.unseen, rows))
     result.suggestions.extend(_suggestion(row) for row in rows)
     return result
 
@@ -295,7 +299,7 @@ class _Asking:
     async def ask(self, question: Question) -> dict[str, Any]:
         """The part of the suggestion's row that only asking tells."""
         settings, model = self._assistant.settings, self._served.model
-        async with self._gate:
+        async with self._assistant.shadow.answering(), self._gate:
             rendered, urls = await self._show(question.region_ids)
             words = prompt(question, rendered)
             heard = self._listener
@@ -330,6 +334,11 @@ class _Asking:
             "value": list(accepted(field, said.text)) if field is not None else [said.text],
             "confidence": said.confidence,
         }
+
+    def unseen(self, row: SuggestionRow) -> Unseen:
+        """The question of a suggestion, for a challenger to answer it unseen."""
+        _, urls = self._shown[tuple(id for id in (row.region, row.region_to) if id)].result()
+        return Unseen.of(row, self._served.base, urls, self._config.field(row.field))
 
     async def _show(self, ids: tuple[str, ...]) -> tuple[Rendered, list[str]]:
         if ids not in self._shown:
@@ -366,17 +375,8 @@ def _keep(store: Store, rows: Sequence[SuggestionRow]) -> None:
 
 
 def _suggestion(row: SuggestionRow) -> Suggestion:
-    return Suggestion(
-        row.id,
-        row.project,
-        row.task,
-        row.region,
-        row.region_to,
-        row.field,
-        tuple(row.value),
-        row.confidence,
-        row.model_version,
-    )
+    names = ("id", "project", "task", "region", "region_to", "field", "confidence", "model_version")
+    return Suggestion(value=tuple(row.value), **{name: getattr(row, name) for name in names})
 
 
 def _left(deadline: float | None) -> float | None:

@@ -77,6 +77,7 @@ async def running_backend(
         )
         assistant = Assistant(settings, store, images, model, metrics, masks=masks)
         events = EventWorker(settings, store, processor or process_event)
+        stack.push_async_callback(assistant.shadow.close)
         events.start()
         stack.push_async_callback(events.stop)
         watching = asyncio.create_task(_watch_model(assistant))

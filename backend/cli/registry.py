@@ -41,7 +41,15 @@ def add_to(app: typer.Typer, *, panel: str) -> None:
         app.command(rich_help_panel=panel)(command)
 
 
-def versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+def versions(
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI", help="Also write them to this MLflow tracking server or folder."
+        ),
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
     """List the versions of the model: what is served, what was, and why the others are not."""
     with errors_in_one_line():
         from backend import registry
@@ -51,6 +59,11 @@ def versions(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
         store = open_store(find_settings(data_dir).database_url)
         try:
             rows = registry.versions(store)
+            if mlflow is not None:
+                from backend.mlflow_export import export_versions
+
+                written = export_versions(rows, mlflow)
+                output().print(Text(f"{written} new versions written to {mlflow}"), soft_wrap=True)
             with store.read() as session:
                 known = {row.base: registry.aliases(session, row.base) for row in rows}
         finally:

@@ -155,7 +155,7 @@ def _calibration(session: Session) -> tuple[tuple[Bin, ...], float | None]:
     ).all()
     if not rows:
         return (), None
-    given = [min(1.0, max(0.0, float(confidence))) for confidence, _ in rows]
+    given = [min(1.0, max(0.0, confidence or 0.0)) for confidence, _ in rows]
     right = [outcome == "accepted" for _, outcome in rows]
     return reliability(given, right), float(ece(given, right))
 

@@ -22,6 +22,7 @@ __all__ = [
     "Format",
     "Item",
     "Options",
+    "Unfit",
     "asked_marked",
     "box_of",
     "no_reason",

@@ -5,29 +5,21 @@ A click of the smart keypoint where nothing is, which makes a mask, is in test_c
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.backend.site import Site, running_site
-from tests.backend.stubs import photo
+from tests.backend.site import running_site
 from tests.browser.drawing import Drawing, Point
 from tests.browser.workplace import (
-    BITMASK,
     BOX,
-    BRUSH,
     CEILING,
-    DOT,
-    ELLIPSE,
     OTHER_BOX,
-    PATH,
     POINT,
-    POLYGON,
     SIZE,
     XML,
     MoodyModel,
@@ -53,43 +45,14 @@ PLACES: dict[str, tuple[Point, tuple[float, float, float, float]]] = {
 """Of each shape that is drawn: a point on it, and a box drawn around it; px."""
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A task with a region of every shape, drawn by hand in the page of the editor; results: its draft."""
-
-    editor: Drawing
-    task: int
-    results: list[dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def drawn(project_room: Workplace, moody_site: Site) -> Drawn:
-    (task,) = moody_site.upload()
-    editor = project_room.editor(project_room.page(), task)
-    gestures: list[tuple[str, Callable[[], None]]] = [
-        (BOX, lambda: editor.stroke([(40, 40), (100, 90), (160, 140)])),
-        (ELLIPSE, lambda: editor.stroke([(270, 90), (300, 110), (330, 130)])),
-        (POLYGON, lambda: editor.taps([(420, 40), (480, 90), (420, 140), (360, 90)], close=True)),
-        (BRUSH, lambda: editor.stroke([(560, 90), (600, 90), (680, 90)])),
-        (BITMASK, lambda: editor.stroke([(60, 300), (100, 300), (180, 300)])),
-        (PATH, lambda: editor.taps([(250, 240), (390, 240), (320, 360)], close=True)),
-        (DOT, lambda: editor.tap((540, 300))),
-    ]
-    for number, (key, gesture) in enumerate(gestures, 1):
-        editor.choose(key)
-        gesture()
-        # A busy page takes its time, and the next key would be about this region.
-        expect(editor.regions).to_have_count(number)
-    results = project_room.drafted(task, len(PLACES))
-    assert {item["type"] for item in results} == PLACES.keys()
-    editor.page.context.close()
-    return Drawn(editor, task, results)
+DRAWN: list[dict[str, Any]] = json.loads(Path(__file__).with_name("every_shape.json").read_text())
+"""A region of each, drawn by hand in the real editor and saved by it."""
 
 
 @pytest.fixture
-def every_shape(drawn: Drawn, workplace: Workplace, task: int) -> int:
+def every_shape(workplace: Workplace, task: int) -> int:
     """A task on which the annotator has drawn a region of every shape, without a caption."""
-    body = {"result": drawn.results, "lead_time": 1.0}
+    body = {"result": DRAWN, "lead_time": 1.0}
     workplace.site.call("POST", f"/api/tasks/{task}/drafts", json=body)
     return task
 
@@ -99,18 +62,6 @@ def settle(editor: Drawing, *, accept: bool, captions: int) -> None:
     if not accept:
         accept_suggestions(editor.page)
     editor.wait_for_captions(captions, CEILING)
-
-
-def assert_only_captions_came(
-    workplace: Workplace, task: int, drawn: Drawn, *, shapes: int = len(PLACES)
-) -> None:
-    """Each region is as it was drawn, with a caption, and there is none beside them."""
-    results = workplace.submitted(task)
-    assert len(shapes_in(results)) == shapes
-    for id, shape in shapes_in(drawn.results).items():
-        assert shapes_in(results)[id]["from_name"] == shape["from_name"]
-        (caption,) = [r for r in results if r["id"] == id and r["from_name"] == "caption"]
-        assert caption["value"]["text"][0].startswith("caption ")
 
 
 @ON_AND_OFF
@@ -130,7 +81,6 @@ def test_an_existing_region_is_filled_by_a_click_with_control_or_a_box_around_it
     pointed: list[str],
     framed: list[str],
     workplace: Workplace,
-    drawn: Drawn,
     every_shape: int,
 ) -> None:
     """Bitmasks and paths take a click for themselves: those need a box."""
@@ -154,7 +104,7 @@ def test_an_existing_region_is_filled_by_a_click_with_control_or_a_box_around_it
     editor.submit()
     results = workplace.submitted(every_shape)
     kinds = {id: shape["type"] for id, shape in shapes_in(results).items()}
-    assert kinds == {id: shape["type"] for id, shape in shapes_in(drawn.results).items()}
+    assert kinds == {id: shape["type"] for id, shape in shapes_in(DRAWN).items()}
     told = {kinds[item["id"]] for item in results if item["from_name"] == "caption"}
     assert told == {*pointed, *framed}
 
@@ -207,37 +157,8 @@ def say_to_all(editor: Drawing, words: str) -> None:
         editor.page.keyboard.press("Shift+Enter")
 
 
-@ON_AND_OFF
-def test_the_prompt_area_fills_all_relates_all_and_tells_all(
-    accept: bool, workplace: Workplace, moody: MoodyModel, drawn: Drawn, every_shape: int
-) -> None:
-    def say(words: str, options: list[str]) -> str:
-        if "relate" in words or "relation" in words:
-            return "The one is beside the other."
-        return "short" if "one word" in words else usual(words, options)
-
-    assert moody.say is not None
-    usual, moody.say = moody.say, say
-    editor = workplace.at_work(every_shape, accept=accept)
-    say_to_all(editor, "caption all")
-    settle(editor, accept=accept, captions=len(PLACES))
-    # Deleted and written by hand, and the model asked at once, before a draft has it.
-    editor.rewrite(0, "my own words")
-    say_to_all(editor, "in one word")
-    if not accept:
-        accept_suggestions(editor.page)
-    expect(editor.captions.nth(1)).to_have_value("short")
-    assert sorted(editor.caption_texts()) == ["my own words", *["short"] * (len(PLACES) - 1)]
-    say_to_all(editor, "describe the relations")
-    editor.submit()
-    results = workplace.submitted(every_shape)
-    assert len(shapes_in(results)) == len(PLACES)
-    (lines,) = [item["value"]["text"] for item in results if item["from_name"] == "relations"]
-    assert "The one is beside the other." in lines
-
-
 def test_what_was_done_since_the_draft_stays_done_when_all_are_asked_about(
-    workplace: Workplace, drawn: Drawn, every_shape: int
+    workplace: Workplace, every_shape: int
 ) -> None:
     """One region deleted, one described by hand, and everything asked about at once."""
     editor = workplace.at_work(every_shape)
@@ -253,7 +174,7 @@ def test_what_was_done_since_the_draft_stays_done_when_all_are_asked_about(
     expect(editor.regions).to_have_count(len(PLACES) - 1)
 
 
-def box(id: str, x: float, item: int | None = None) -> dict[str, Any]:
+def box(id: str, x: float) -> dict[str, Any]:
     value = {"x": x, "y": 10, "width": 20, "height": 20, "rotation": 0, "rectanglelabels": ["Car"]}
     return {
         "id": id,
@@ -293,57 +214,3 @@ def test_opened_tasks_and_the_label_stream_show_what_was_predicted(
             assert sorted(shapes_in(results)) == ["a", "b"]
             assert sum(item["from_name"] == "caption" for item in results) == 2
         assert place.close() == []
-
-
-XML_OF_SEVERAL = XML.replace('value="$image"', 'valueList="$images"')
-
-
-@ON_AND_OFF
-def test_regions_of_the_second_image(
-    accept: bool, workplace: Workplace, label_studio: LabelStudioServer, tmp_path: Path
-) -> None:
-    """A box, and a polygon that is clicked on while the first image has one in the same place."""
-    with running_site(label_studio, XML_OF_SEVERAL, tmp_path, MoodyModel()) as site:
-        task = several(site)
-        corners = [(400.0, 300.0), (600.0, 300.0), (500.0, 480.0)]
-        place = Workplace(workplace.browser, label_studio, site)
-        editor = place.editor(place.page(), task)
-        for image in (0, 1):
-            if image:
-                editor.next_image(SIZE)
-            editor.choose(POLYGON)
-            editor.taps(corners, close=True)
-        place.drafted(task, 2)
-        editor.auto_annotation(accept=accept)
-        editor.label(POINT)
-        editor.smart_tool("key-point-tool")
-        with answered(editor.page):
-            editor.click(500, 340, control=True)
-        settle(editor, accept=accept, captions=1)
-        with answered(editor.page):
-            editor.smart_box((40, 60, 200, 180), BOX)
-        settle(editor, accept=accept, captions=2)
-        editor.submit()
-        results = place.submitted(task)
-        found = sorted((item["item_index"], item["type"]) for item in results)
-        assert found == [
-            (0, "polygonlabels"),
-            (1, "polygonlabels"),
-            (1, "rectanglelabels"),
-            (1, "textarea"),
-            (1, "textarea"),
-        ]
-        assert place.close() == []
-
-
-def several(site: Site) -> int:
-    """A task with two images."""
-    where, urls = f"/api/projects/{site.project}/import", []
-    for number in range(2):
-        files = {"file": (f"p{number}.png", photo(seed=number), "image/png")}
-        sent = site.call("POST", where, params={"commit_to_project": "false"}, files=files)
-        kept = site.call("GET", f"/api/import/file-upload/{sent['file_upload_ids'][0]}")
-        urls.append(f"/data/{kept['file']}")
-    site.call("POST", where, json=[{"images": urls}])
-    (task,) = site.tasks()
-    return int(task["id"])

@@ -109,6 +109,7 @@ def token(**claims: Any) -> str:
         (token(token_type="refresh", exp=time.time() + 86_400), "doubtful", "new one"),
         (token(token_type="access", exp=time.time() + 300), "doubtful", "personal access token"),
     ],
+    ids=["legacy", "personal", "ends tomorrow", "of another kind"],
 )
 def test_the_kind_of_key_and_its_end(
     studio: FakeLabelStudio, key: str, state: str, words: str

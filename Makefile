@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Tests of one file share what they start, so files and not tests are dealt out.
+JOBS   ?= 2
+SPREAD := -n $(JOBS) --dist loadfile
 
 .PHONY: help up test test-fast browser lint format types check screenshots clean
 
@@ -22,11 +25,14 @@ install: $(STAMP)  ## make .venv and install everything into it
 up: $(STAMP)  ## Label Studio, the model and the assistant, running and connected
 	@$(BIN)/regiontext up $(ARGS)
 
+# One thread for each of them, or they wait for each other.
+test test-fast: export OMP_NUM_THREADS ?= 1
+
 test: $(STAMP) lint types  ## everything: lint, types, unit, contract and browser tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 test-fast: $(STAMP)  ## the quick tests only (no browser, no Label Studio, no model)
-	@$(BIN)/python -m pytest -m "not browser and not label_studio and not model and not fuzz" $(ARGS)
+	@$(BIN)/python -m pytest -m "not browser and not label_studio and not model and not fuzz" $(SPREAD) $(ARGS)
 
 browser: $(STAMP)  ## only the browser tests
 	@$(BIN)/python -m pytest -m browser $(ARGS)

@@ -44,8 +44,9 @@ def launch_chromium(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One for each file: while Playwright runs, nothing else in the process can run an event loop of its own."""
     with sync_playwright() as playwright:
         running = launch_chromium(playwright)
         yield running
@@ -97,7 +98,7 @@ def moody_site(
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def project_room(browser: Browser, label_studio: LabelStudioServer, moody_site: Site) -> Workplace:
     """The workplace for what outlives a test."""
     return Workplace(browser, label_studio, moody_site)

@@ -66,8 +66,9 @@ def project(stack: Stack) -> int:
         return int(made.json()["id"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One for each file: while Playwright runs, nothing else in the process can run an event loop of its own."""
     with sync_playwright() as playwright:
         running = launch_chromium(playwright)
         yield running

@@ -77,7 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _end_with_starter() -> None:
     """End at once when standard input closes: whoever started this is gone, and may start it again."""
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: a thread that waits in it aborts the interpreter when that ends by itself.
+    while os.read(0, 1024):
+        pass
     os._exit(1)
 
 

@@ -301,6 +301,27 @@ def test_same_seed_same_adapter_even_if_killed(
     assert json.loads((killed / "run.json").read_text())["resumed_at"] >= 20
 
 
+def test_on_a_leash_it_ends_well_while_its_starter_lives_and_at_once_when_it_is_gone(
+    tiny_folder: Path, data: Path, tmp_path: Path
+) -> None:
+    def start(out: Path, steps: int) -> subprocess.Popen[bytes]:
+        command = [
+            *(sys.executable, "-m", "model_server.training.finetune", "--base", str(tiny_folder)),
+            *("--data", str(data), "--out", str(out), "--steps", str(steps), "--rank", "2"),
+            *("--batch-size", "2", "--threads", "1", "--leashed"),
+        ]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    well, gone = tmp_path / "well", tmp_path / "gone"
+    process = start(well, 3)
+    assert process.wait(120) == 0 and (well / "adapter_model.safetensors").exists()
+    process = start(gone, 100_000)
+    assert process.stdout is not None and process.stdin is not None
+    process.stdout.readline()
+    process.stdin.close()
+    assert process.wait(30) == 1 and not gone.exists()
+
+
 def test_a_half_written_checkpoint_is_not_resumed_from(
     tiny_folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

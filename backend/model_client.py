@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from backend.settings import Settings
 __all__ = ["Answer", "ModelClient", "client_of", "segmenter_of"]
 
 _TIMEOUT = httpx.Timeout(60.0, connect=3.0)
+# An adapter leaves when the requests that name it are answered.
+_LEAVING_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -169,17 +172,27 @@ class ModelClient:
     async def load_adapter(self, name: str, path: str) -> None:
         """Make an adapter known to the server under a name; one already known by it is fine.
 
+        A name that the server is about to forget is taken and not served: that is waited for.
+
         Raises:
             ModelUnavailable: the server does not answer.
-            ModelError: it refuses (no such path, not made for this base).
+            ModelError: it refuses (no such path, not made for this base, the name does not get free).
         """
-        try:
-            body = {"lora_name": name, "lora_path": path}
-            await self._call("POST", "/load_lora_adapter", body, headers=self._admin)
-        except ModelError as error:
-            # vLLM and ours: 400 "The lora adapter 'x' has already been loaded."
-            if "already" not in str(error).lower():
-                raise
+        body = {"lora_name": name, "lora_path": path}
+        until = time.monotonic() + _LEAVING_S
+        while True:
+            try:
+                await self._call("POST", "/load_lora_adapter", body, headers=self._admin)
+                return
+            except ModelError as error:
+                # vLLM and ours: 400 "The lora adapter 'x' has already been loaded."
+                if "already" not in str(error).lower():
+                    raise
+                if any(model["id"] == name for model in await self.models()):
+                    return
+                if time.monotonic() > until:
+                    raise
+            await asyncio.sleep(0.1)
 
     async def unload_adapter(self, name: str) -> None:
         """Make the server forget an adapter; one that it does not know is fine.

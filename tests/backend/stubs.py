@@ -54,6 +54,8 @@ class StubModel:
         default_factory=lambda: [ENTRY | {"id": BASE, "root": "/models/stub", "parent": None}]
     )
     adapters: dict[str, str] = field(default_factory=dict)
+    # Names that are not served any more and not free yet, with how often they will still be refused.
+    leaving: dict[str, int] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     loads: list[dict[str, Any]] = field(default_factory=list)
 
@@ -82,7 +84,9 @@ class StubModel:
         async def load(request: Request) -> JSONResponse:
             body = await request.json()
             self.loads.append(body)
-            if body["lora_name"] in self.adapters:
+            left = self.leaving.get(body["lora_name"], 0)
+            self.leaving[body["lora_name"]] = left - 1
+            if body["lora_name"] in self.adapters or left > 0:
                 return JSONResponse(
                     _error(f"The lora adapter '{body['lora_name']}' has already been loaded."), 400
                 )

@@ -160,6 +160,18 @@ def test_an_adapter_that_is_loaded_already_is_fine() -> None:
     asyncio.run(work())
 
 
+def test_an_adapter_that_is_just_leaving_is_loaded_when_it_is_gone() -> None:
+    stub = StubModel(leaving={"stub-model:1": 2})
+
+    async def work() -> None:
+        async with ModelClient("http://m/v1", transport=stub.transport()) as client:
+            await client.load_adapter("stub-model:1", "/runs/1")
+            assert [m["id"] for m in await client.models()] == ["stub-model", "stub-model:1"]
+
+    asyncio.run(work())
+    assert len(stub.loads) == 3
+
+
 def test_what_no_database_can_hold_is_left_out() -> None:
     assert read(said("a red\x00 car\ud800")).text == "a red car"
     with pytest.raises(ModelError, match="empty"):

@@ -14,7 +14,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from backend.errors import StoreError
-from backend.store import Base, ImageRow, ModelVersionRow, Store, SuggestionRow, open_store
+from backend.store import Base, ImageRow, ModelVersionRow, Store, SuggestionRow, open_store, session
 from backend.store import queries as stored
 
 
@@ -279,3 +279,27 @@ def test_announcements_are_replaced_as_a_whole(store: Store) -> None:
         stored.replace_served_models(session, [{"id": "c"}, {"id": "b"}])
     with store.read() as session:
         assert stored.served_models(session) == [{"id": "c"}, {"id": "b"}]
+
+
+def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    failed: list[Exception] = []
+
+    def connect(url: str, together: threading.Barrier) -> None:
+        engine = session._engine(url)
+        together.wait()
+        try:
+            engine.connect().close()
+        except Exception as error:  # whatever it is, it must be seen
+            failed.append(error)
+        finally:
+            engine.dispose()
+
+    for number in range(60):
+        together = threading.Barrier(6)
+        url = f"sqlite:///{tmp_path}/{number}.db"
+        openers = [threading.Thread(target=connect, args=(url, together)) for _ in range(6)]
+        for opener in openers:
+            opener.start()
+        for opener in openers:
+            opener.join()
+    assert failed == []

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from backend.jobs.outcomes import pair_key
 from backend.store import AnnotationRow, OutcomeRow, Store
@@ -31,7 +31,16 @@ __all__ = [
     "answers_given",
     "one_per_thing",
     "standing",
+    "standing_in",
 ]
+
+# By number only: two projects that share one cost a few rows more, not a wrong answer.
+_SHARED = (
+    select(AnnotationRow.task)
+    .where(AnnotationRow.deleted.is_(False))
+    .group_by(AnnotationRow.task)
+    .having(func.count() > 1)
+)
 
 Thing = tuple[int, int, str, str]
 """(project, task, region or `pair_key`, field)."""
@@ -63,8 +72,11 @@ class FieldAgreement:
     text: TextAgreement | None
 
 
-def answers_given(store: Store, project: int | None = None) -> list[Given]:
-    """Every answer in a project (in all, if None), oldest first, without those of deleted annotations."""
+def answers_given(store: Store, project: int | None = None, *, shared: bool = False) -> list[Given]:
+    """Every answer in a project (in all, if None), oldest first, without those of deleted annotations.
+
+    shared: only those about tasks with several annotations.
+    """
     query = (
         select(OutcomeRow)
         .join(AnnotationRow, AnnotationRow.id == OutcomeRow.annotation)
@@ -73,6 +85,8 @@ def answers_given(store: Store, project: int | None = None) -> list[Given]:
     )
     if project is not None:
         query = query.where(OutcomeRow.project == project)
+    if shared:
+        query = query.where(OutcomeRow.task.in_(_SHARED))
     with store.read() as session:
         return [
             Given(
@@ -125,6 +139,11 @@ def standing(given: Iterable[Given]) -> dict[Thing, int | None]:
             place = consensus([item.values for item in several], closed=closed)
             found[thing] = None if place is None else several[place].annotation
     return found
+
+
+def standing_in(store: Store, project: int | None = None) -> dict[Thing, int | None]:
+    """`standing` of all that several annotators answered in a project (in all, if None)."""
+    return standing(answers_given(store, project, shared=True))
 
 
 def one_per_thing(records: Sequence[Record], stands: Mapping[Thing, int | None]) -> list[Record]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from backend.assistant import current_model
 from backend.errors import BackendError
+from backend.jobs.agreement import one_per_thing, standing_in
 from backend.jobs.collect import collect
 from backend.jobs.errors import JobError, NoSuchProject, NotEnough
 from backend.jobs.examples import IMAGES, MARKED, example_of, fingerprint
@@ -164,9 +165,10 @@ class _Run:
         await self._look_at_held_out()
         with Spine(self.folder) as spine:
             seen: set[int] = set()
+            stands = await asyncio.to_thread(standing_in, self.store)
             batches = record_batches(self.store, self.configs, arms=arms)
             while (batch := await asyncio.to_thread(next, batches, None)) is not None:
-                for group in grouped(batch):
+                for group in grouped(one_per_thing(batch, stands)):
                     await self._group(group, spine, earlier)
                 seen |= {record.task for record in batch}
                 self._tell(len(seen), "writing records")

@@ -22,6 +22,7 @@ from sqlalchemy import select
 
 from backend.assistant import Assistant
 from backend.errors import BackendError
+from backend.jobs.agreement import one_per_thing, standing_in
 from backend.jobs.compare import Compared, compare
 from backend.jobs.dataset import TrainingSet
 from backend.jobs.errors import JobError, NotEnough
@@ -257,8 +258,13 @@ class Steps:
 
     def _choose(self, project: int | None, projects: Sequence[int]) -> Chosen:
         store, options = self.assistant.store, self.options
+        stands = standing_in(store, project)
         learnt_from, held_out = (
-            [r for r in load_records(store, project, arms=arms) if r.project in projects]
+            [
+                r
+                for r in one_per_thing(load_records(store, project, arms=arms), stands)
+                if r.project in projects
+            ]
             for arms in (LEARNT_FROM, HELD_OUT)
         )
         return choose(

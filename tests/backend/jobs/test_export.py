@@ -107,6 +107,19 @@ def test_an_export(
     assert {path.name for path in (out / "plots").iterdir()} >= {"outcomes.svg", "words.svg"}
 
 
+def test_of_several_annotators_one_answer_is_exported(
+    studio: FakeLabelStudio, settings: Settings, tmp_path: Path
+) -> None:
+    project = studio.add_project()
+    task = studio.add_task(project, picture(1))
+    for who, said in enumerate(["clear", "occluded", "occluded"], start=1):
+        studio.add_annotation(task, [*two_boxes(), quality("r1", said)], by=who)
+    out = tmp_path / "out"
+    assert run(settings, project, out).records == 1
+    (example,) = read_dataset(out, find_format("llava"))
+    assert example.turns[-1].text == "occluded"
+
+
 def test_holdout_is_never_exported(
     studio: FakeLabelStudio, settings: Settings, store: Store, tmp_path: Path
 ) -> None:

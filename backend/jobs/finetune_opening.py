@@ -1,0 +1,89 @@
+"""What a fine-tuning run opens with: where the base model is, which records it takes, and a folder of its own.
+
+Knows the store, the disk and what the model server announces; knows nothing of training or judging.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import select
+
+from backend.jobs.agreement import one_per_thing, standing_in
+from backend.jobs.errors import JobError
+from backend.jobs.finetune_report import FinetuneOptions
+from backend.jobs.records import HELD_OUT, LEARNT_FROM, load_records
+from backend.jobs.runs import Chosen, begin_run, choose
+from backend.model_client import ModelClient
+from backend.store import ModelVersionRow, Store
+
+__all__ = ["choose_records", "root_of", "run_folder"]
+
+_JOB_NAME = "job.json"
+
+
+async def root_of(client: ModelClient, base: str) -> str:
+    """The folder or hub id of the base model, as its server announces it. Raises JobError if it does not."""
+    for model in await client.models():
+        if model["id"] == base:
+            root = str(model.get("root") or "")
+            if root.startswith(("/", ".")) and not Path(root).is_dir():
+                raise JobError(
+                    f"the model server has its model in {root}, which is not a folder on this machine; "
+                    "fine-tuning runs where the model's folder is"
+                )
+            if root:
+                return root
+    raise JobError(
+        f"the model server does not say where the base model {base!r} is "
+        "(no root in GET /v1/models)"
+    )
+
+
+def choose_records(
+    store: Store, project: int | None, projects: Sequence[int], options: FinetuneOptions
+) -> Chosen:
+    """What to learn from and to judge by, of `project` (all, if None) as far as it is among `projects`.
+
+    Raises NotEnough if there are too few records.
+    """
+    stands = standing_in(store, project)
+    learnt_from, held_out = (
+        [
+            r
+            for r in one_per_thing(load_records(store, project, arms=arms), stands)
+            if r.project in projects
+        ]
+        for arms in (LEARNT_FROM, HELD_OUT)
+    )
+    return choose(
+        learnt_from,
+        held_out,
+        min_records=options.min_records,
+        min_eval=options.min_eval,
+        max_eval=options.max_eval,
+    )
+
+
+def run_folder(store: Store, data_dir: Path, job: str) -> Path:
+    """The folder that the job of this id opened before it was killed, or else a new one."""
+    found = _opened_by(job, data_dir)
+    if found is not None:
+        return found
+    with store.read() as session:
+        taken = list(session.scalars(select(ModelVersionRow.name)))
+    run_dir = begin_run(data_dir, taken)
+    (run_dir / _JOB_NAME).write_text(json.dumps({"id": job}), encoding="utf-8")
+    return run_dir
+
+
+def _opened_by(job: str, data_dir: Path) -> Path | None:
+    for path in (data_dir / "runs").glob(f"*/{_JOB_NAME}"):
+        try:
+            if json.loads(path.read_text(encoding="utf-8"))["id"] == job:
+                return path.parent
+        except (OSError, ValueError, KeyError):
+            continue
+    return None

@@ -39,18 +39,15 @@ class Batches:
         items: Sequence[Item] = (),
         *,
         frozen_tower: bool,
-        emphasis: float = 1.0,
     ) -> None:
         self._model = model
         self._processor = processor
-        self._emphasis = emphasis
         self._ends = end_tokens(model, processor)
         self._pad = self._ends[0]
         self._projector = projector(model) if frozen_tower else None
         self._items: list[Item] = []
         self._texts: list[str] = []
         self._answers: list[list[int]] = []
-        self._weights: list[list[float]] = []
         self._prompts: list[Tensor] = []
         self._seen: list[Tensor] = []
         self.add(items)
@@ -64,11 +61,9 @@ class Batches:
         first = len(self._items)
         for item in items:
             turns = question_turn(len(item.images), item.prompt)
-            answer = answer_ids(self._processor, turns, item.answer, self._ends)
             self._items.append(item)
             self._texts.append(prompt_text(self._processor, turns))
-            self._answers.append(answer)
-            self._weights.append(self._weighted(answer, item.suggested))
+            self._answers.append(answer_ids(self._processor, turns, item.answer, self._ends))
         if self._projector is not None:
             self._look(first)
 
@@ -76,14 +71,6 @@ class Batches:
     def keeps_features(self) -> bool:
         """True if the vision tower ran once per image and is not needed any more."""
         return self._projector is not None
-
-    def weights(self, indices: Sequence[int]) -> Tensor:
-        """What each answer token counts, float[B, W], 0 where there is no answer."""
-        rows = [self._weights[index] for index in indices]
-        found = torch.zeros(len(rows), max(map(len, rows)))
-        for row, weights in enumerate(rows):
-            found[row, : len(weights)] = torch.tensor(weights)
-        return found.to(self._model.device)
 
     def batch(self, indices: Sequence[int]) -> tuple[dict[str, Any], Tensor]:
         """Model inputs of these items and labels int64[B, W], -100 where there is no answer.
@@ -129,24 +116,6 @@ class Batches:
             said = self._model(**inputs, use_cache=False).logits[:, :-1].argmax(dim=-1)
             right += ((said == labels) | (labels == _IGNORED)).all(dim=1).tolist()
         return right
-
-    def _weighted(self, answer: Sequence[int], suggested: str | None) -> list[float]:
-        """`emphasis` for the tokens of words that are not in the suggestion, 1 for all others."""
-        if suggested is None or self._emphasis == 1.0:
-            return [1.0] * len(answer)
-        known = set(suggested.lower().split())
-        tokenizer = self._processor.tokenizer
-        text = [tokenizer.decode(answer[:n], skip_special_tokens=True) for n in range(len(answer))]
-        text.append(tokenizer.decode(answer, skip_special_tokens=True))
-        found = []
-        for place in range(len(answer)):
-            start, end = len(text[place]), len(text[place + 1])
-            # The word that the token ends in: from the last space before it to the next one.
-            begin = text[-1].rfind(" ", 0, max(end - 1, 0)) + 1
-            word = text[-1][begin:].split(" ", 1)[0].lower()
-            new = end > start and word.strip() != "" and word not in known
-            found.append(self._emphasis if new else 1.0)
-        return found
 
     def _encoded(self, indices: Sequence[int]) -> dict[str, Any]:
         texts = [self._texts[index] for index in indices]
@@ -197,23 +166,22 @@ def answer_loss(logits: Tensor, labels: Tensor) -> Tensor:
         logits: float[B, W + 1, V] over the last W + 1 positions.
         labels: int64[B, W], -100 where there is no answer.
     """
-    total, weight = answer_sums(logits, labels, (labels != _IGNORED).float())
-    return total / weight
+    total, count = answer_sums(logits, labels)
+    return total / count
 
 
-def answer_sums(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted sum of the cross-entropy over answer tokens, and the sum of the weights.
+def answer_sums(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of the cross-entropy over answer tokens, end of turn included, and how many tokens that are.
 
     Args:
         logits: float[B, W + 1, V] over the last W + 1 positions.
         labels: int64[B, W], -100 where there is no answer.
-        weights: float[B, W], 0 where there is no answer.
     """
     predicted = logits[:, :-1].float().flatten(0, 1)
-    losses = nn.functional.cross_entropy(
-        predicted, labels.flatten(), ignore_index=_IGNORED, reduction="none"
+    total = nn.functional.cross_entropy(
+        predicted, labels.flatten(), ignore_index=_IGNORED, reduction="sum"
     )
-    return (losses * weights.flatten()).sum(), weights.sum()
+    return total, (labels != _IGNORED).sum()
 
 
 def answer_logprobs(logits: Tensor, labels: Tensor) -> Tensor:

@@ -28,15 +28,11 @@ _OTHERS = ("attribute", "choice", "relation", "same")
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One prompt and its right answer; images are files or already decoded.
-
-    `suggested` is what the model had said, None where it said nothing.
-    """
+    """One prompt and its right answer; images are files or already decoded."""
 
     images: tuple[Path | Image.Image, ...]
     prompt: str
     answer: str
-    suggested: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +139,7 @@ def _item(record: dict[str, Any], folder: Path, where: str) -> Item:
         raise TrainingError(
             f"{where}: the answer {answer!r} is not one of the options {options!r}."
         )
-    suggested = record.get("suggested")
-    known = suggested if isinstance(suggested, str) and suggested else None
-    return Item(_images(record, folder, where), prompt, answer, known)
+    return Item(_images(record, folder, where), prompt, answer)
 
 
 def _images(record: dict[str, Any], folder: Path, where: str) -> tuple[Path, ...]:

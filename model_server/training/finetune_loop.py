@@ -83,7 +83,6 @@ def finetune(
         processor,
         new,
         frozen_tower=settings.targets == "language",
-        emphasis=settings.emphasis,
     )
     right = batches.answered_right()
     plan = plan_steps(right, settings, has_world=base.world is not None and settings.replay > 0)
@@ -221,11 +220,10 @@ class _Loop:
         """This process's share of the batch's mean loss."""
         mine = self.ranks.part(indices)
         logits, labels = self._said(mine)
-        weights = self.batches.weights(mine)
+        total, count = answer_sums(logits, labels)
         if self.ranks.is_extra(indices):
-            weights = weights * 0.0
-        total, weight = answer_sums(logits, labels, weights)
-        return total / self.ranks.sum(weight)
+            total, count = total * 0.0, count * 0
+        return total / self.ranks.sum(count)
 
     def _prefer(self, step: int) -> Tensor:
         """The loss of some pairs, and that of old examples beside them."""

@@ -33,7 +33,6 @@ class Settings:
             world that the model names; for other models, records that it already gets right.
         focus: share of the new examples in a batch that the model gets wrong; the others are ones
             that it gets right and must not lose.
-        emphasis: weight of the answer's words that were not in the suggestion, against 1 for others.
         targets: ``language`` or ``all``.
         dpo: visits of every preference pair after the supervised steps; 0 leaves them out.
         beta: how far preferences may move the model (Rafailov et al. 2023, eq. 7).
@@ -50,7 +49,6 @@ class Settings:
     rank: int = 16
     replay: float = 5.0
     focus: float = 0.75
-    emphasis: float = 1.0
     targets: str = "language"
     dpo: float = 0.0
     beta: float = 0.1
@@ -62,7 +60,7 @@ class Settings:
         for name in ("steps", "lr", "replay", "dpo"):
             if getattr(self, name) < 0:
                 raise TrainingError(f"--{name} is {getattr(self, name)}; it must be 0 or more.")
-        for name in ("passes", "max_steps", "batch_size", "rank", "beta", "emphasis"):
+        for name in ("passes", "max_steps", "batch_size", "rank", "beta"):
             if getattr(self, name) <= 0:
                 option = name.replace("_", "-")
                 raise TrainingError(f"--{option} is {getattr(self, name)}; it must be more than 0.")

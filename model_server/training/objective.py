@@ -16,7 +16,8 @@ from torch import nn
 from transformers import VipLlavaForConditionalGeneration
 
 from model_server.architectures.tiny import Shape
-from model_server.training.packing import Packed, answer_logits, pack, vision_states
+from model_server.training.packing import Packed, decoder_states, pack, vision_states
+from model_server.training.readings import Placed, Readouts, place
 from model_server.training.stream import DENSE, Encoded, sequence_length
 from model_server.worlds import vocabulary
 
@@ -41,7 +42,7 @@ class DenseHeads(nn.Module):
 
 @dataclass(frozen=True)
 class Batch:
-    """One training batch.
+    """One training batch; without texts there are no readings.
 
     pixels: float32[B * pictures, 3, side, side] as the processor makes them, an example's pictures one after the other;
     dense: int64[B, len(DENSE), patches], of each example's last picture.
@@ -50,19 +51,22 @@ class Batch:
     pixels: torch.Tensor
     dense: torch.Tensor
     texts: Packed | None
+    readings: Placed | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         texts = None if self.texts is None else self.texts.to(device)
-        return Batch(self.pixels.to(device), self.dense.to(device), texts)
+        readings = None if self.readings is None else self.readings.to(device)
+        return Batch(self.pixels.to(device), self.dense.to(device), texts, readings)
 
 
 @dataclass(frozen=True)
 class Losses:
-    """The two losses and, for the log, shares of right answers: per dense label on objects, and of answer tokens."""
+    """The losses; for the log, shares of right answers: per dense label on objects, of readings, of answer tokens."""
 
     dense: torch.Tensor
     answer: torch.Tensor | None
+    read: torch.Tensor | None
     right: dict[str, float]
 
 
@@ -79,31 +83,34 @@ def collate(
     pictures = len(items[0].pixels)
     scaled = pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
     dense = torch.from_numpy(np.stack([item.dense for item in items]).astype(np.int64))
-    texts = None
+    texts = readings = None
     if ids is not None:
         image_id, user_id, pad_id = ids
-        shuffled = [[item.turns[i] for i in rng.permutation(len(item.turns))] for item in items]
+        orders = [rng.permutation(len(item.turns)) for item in items]
         texts = pack(
-            shuffled,
+            [[item.turns[i] for i in order] for item, order in zip(items, orders, strict=True)],
             image_tokens=pictures * shape.image_tokens,
             image_id=image_id,
             user_id=user_id,
             pad_id=pad_id,
             length=sequence_length(shape, tokens, pictures=pictures),
         )
-    return Batch(scaled, dense, texts)
+        told = [[item.told[i] for i in order] for item, order in zip(items, orders, strict=True)]
+        readings = place(told, texts.begins)
+    return Batch(scaled, dense, texts, readings)
 
 
 def losses(
     model: VipLlavaForConditionalGeneration,
     heads: DenseHeads,
+    readouts: Readouts,
     batch: Batch,
     *,
     readouts_only: bool = False,
 ) -> Losses:
     """Run the model on a batch. Gradients flow to everything that either loss reaches.
 
-    `readouts_only`: the dense loss trains the readouts and leaves the tower alone.
+    `readouts_only`: the dense loss and the readings train the readouts and leave the model alone.
     """
     states = vision_states(model, batch.pixels)
     right: dict[str, float] = {}
@@ -120,19 +127,24 @@ def losses(
         )
         with torch.no_grad():
             right[name] = float((logits.argmax(-1) == target)[there].float().mean())
-    answer = None
+    answer = read = None
     if batch.texts is not None:
-        predicted = answer_logits(model, states, batch.texts).float()
+        inside = decoder_states(model, states, batch.texts)
+        if batch.readings is not None:
+            seen = [state.detach() for state in inside] if readouts_only else inside
+            read, shares = readouts(seen, batch.readings)
+            right |= shares
+        predicted = model.lm_head(inside[-1][batch.texts.rows, batch.texts.columns]).float()
         answer = nn.functional.cross_entropy(predicted, batch.texts.targets)
         with torch.no_grad():
             hits = predicted.argmax(-1) == batch.texts.targets
             right["answer"] = float(hits.float().mean())
-    return Losses(total, answer, right)
+    return Losses(total, answer, read, right)
 
 
 def optimisers(
     model: VipLlavaForConditionalGeneration,
-    heads: DenseHeads,
+    heads: Sequence[nn.Module],
     *,
     matrix_lr: float,
     other_lr: float,
@@ -143,7 +155,7 @@ def optimisers(
     for name, parameter in model.named_parameters():
         inside = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
         (matrices if inside else others).append(parameter)
-    others.extend(heads.parameters())
+    others.extend(parameter for head in heads for parameter in head.parameters())
     return [
         torch.optim.Muon(
             matrices,

@@ -17,7 +17,15 @@ from transformers import PreTrainedTokenizerFast, VipLlavaForConditionalGenerati
 
 from model_server.architectures import tokenizer as tokens
 
-__all__ = ["EncodedTurn", "Packed", "answer_logits", "encode_turns", "pack", "vision_states"]
+__all__ = [
+    "EncodedTurn",
+    "Packed",
+    "answer_logits",
+    "decoder_states",
+    "encode_turns",
+    "pack",
+    "vision_states",
+]
 
 # A turn: token ids of text, <|assistant|>, answer and <|end|>, and how many of the last are learnt.
 EncodedTurn = tuple[NDArray[np.int16], int]
@@ -28,7 +36,8 @@ class Packed:
     """A batch of packed sequences; S counts the prefix (1 + image tokens) and all turns.
 
     ids int64[B, S]; positions int64[B, S]; mask float32[B, 1, S, S], 0 or a large negative number;
-    rows, columns: int64[N], where a token is predicted from; targets int64[N], that token.
+    rows, columns: int64[N], where a token is predicted from; targets int64[N], that token. begins: of every sequence,
+    where each of its turns begins, -1 for one that did not fit.
     """
 
     ids: torch.Tensor
@@ -37,10 +46,13 @@ class Packed:
     rows: torch.Tensor
     columns: torch.Tensor
     targets: torch.Tensor
+    begins: tuple[tuple[int, ...], ...] = ()
 
     def to(self, device: torch.device) -> Packed:
         """The same batch on another device."""
-        return Packed(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "begins"}
+        moved = {name: tensor.to(device) for name, tensor in tensors.items()}
+        return Packed(**moved, begins=self.begins)
 
 
 def encode_turns(
@@ -79,8 +91,10 @@ def pack(
     turn_of[:, :prefix] = 0
     rows: list[NDArray[np.int64]] = []
     columns: list[NDArray[np.int64]] = []
+    begins: list[tuple[int, ...]] = []
     for row, turns in enumerate(batch):
         at = prefix
+        places = [-1] * len(turns)
         for number, (turn, learnt) in enumerate(turns):
             stop = at + len(turn)
             if stop > length:
@@ -95,7 +109,9 @@ def pack(
             span = np.arange(stop - learnt, stop)
             rows.append(np.full(learnt, row))
             columns.append(span - 1)
+            places[number] = at
             at = stop
+        begins.append(tuple(places))
     own = torch.from_numpy(turn_of)
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     seen = (own[:, None, :] == own[:, :, None]) | (own[:, None, :] == 0)
@@ -112,6 +128,7 @@ def pack(
         rows=at_row,
         columns=at_column,
         targets=every[at_row, at_column + 1],
+        begins=tuple(begins),
     )
 
 
@@ -132,6 +149,14 @@ def answer_logits(
     model: VipLlavaForConditionalGeneration, states: Sequence[torch.Tensor], packed: Packed
 ) -> torch.Tensor:
     """Return the logits float[N, V] at the places of `packed` where an answer's token is predicted."""
+    hidden = decoder_states(model, states, packed)[-1]
+    return model.lm_head(hidden[packed.rows, packed.columns])
+
+
+def decoder_states(
+    model: VipLlavaForConditionalGeneration, states: Sequence[torch.Tensor], packed: Packed
+) -> tuple[torch.Tensor, ...]:
+    """Return the decoder's states, [B, S, D] each: the embeddings, then what every block returns, the last normed."""
     layers = model.config.vision_feature_layer
     features = model.model.multi_modal_projector(
         torch.cat([states[layer][:, 1:] for layer in layers], dim=-1)
@@ -141,10 +166,11 @@ def answer_logits(
     words = model.get_input_embeddings()(packed.ids)
     count = features.shape[1]
     embedded = torch.cat([words[:, :1], features.to(words.dtype), words[:, 1 + count :]], dim=1)
-    hidden = model.model.language_model(
+    found = model.model.language_model(
         inputs_embeds=embedded,
         attention_mask=packed.mask.to(embedded.dtype),
         position_ids=packed.positions,
         use_cache=False,
-    ).last_hidden_state
-    return model.lm_head(hidden[packed.rows, packed.columns])
+        output_hidden_states=True,
+    )
+    return (*found.hidden_states[:-1], found.last_hidden_state)

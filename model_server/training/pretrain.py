@@ -24,7 +24,8 @@ from model_server.architectures import tokenizer as tokens
 from model_server.architectures.tiny import Shape, build_model
 from model_server.training.export import export, world_tokenizer
 from model_server.training.machine import Averages, ThreadTuner, restart_tuned
-from model_server.training.objective import DenseHeads, Losses, collate, losses, optimisers
+from model_server.training.objective import Batch, DenseHeads, Losses, collate, losses, optimisers
+from model_server.training.readings import Readouts
 from model_server.training.settings import Settings, learning_rate
 from model_server.training.state import Progress, restore, save
 from model_server.training.stream import Encoded, Pool, Stream
@@ -107,8 +108,12 @@ class _Learner:
         self.model.set_attn_implementation("eager")
         self.model.to(self.device).train()
         self.heads = DenseHeads(self.shape.vision_width).to(self.device)
+        self.readouts = Readouts(self.shape.text_width).to(self.device)
         self.optims = optimisers(
-            self.model, self.heads, matrix_lr=settings.matrix_lr, other_lr=settings.other_lr
+            self.model,
+            (self.heads, self.readouts),
+            matrix_lr=settings.matrix_lr,
+            other_lr=settings.other_lr,
         )
         names = (tokens.IMAGE, tokens.USER, tokens.PAD)
         self._ids = tuple(self.tokenizer.convert_tokens_to_ids(name) for name in names)
@@ -116,7 +121,7 @@ class _Learner:
 
     @property
     def modules(self) -> tuple[torch.nn.Module, ...]:
-        return (self.model, self.heads)
+        return (self.model, self.heads, self.readouts)
 
     @property
     def size(self) -> int:
@@ -144,17 +149,19 @@ class _Learner:
                 group["lr"] = group["full_lr"] * rate
         alone = bool(settings.start) and step < settings.readout_steps
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            found = self._run(self.model, self.heads, batch.to(self.device), readouts_only=alone)
+            found = self._losses(batch, alone)
             more = None
             if extra:
                 seen = collate(extra, self.shape, rng, ids=None, tokens=0)
-                more = self._run(self.model, self.heads, seen.to(self.device), readouts_only=alone)
+                more = self._losses(seen, alone)
         loss = found.dense
         if more is not None:
             # Every picture's labels count the same, whether it was asked about or not.
             loss = (loss * len(items) + more.dense * len(extra)) / (len(items) + len(extra))
         if found.answer is not None:
             loss = found.answer + settings.dense_weight * loss
+        if found.read is not None:
+            loss = loss + settings.reading_weight * found.read
         loss.backward()
         every = [p for module in self.modules for p in module.parameters()]
         torch.nn.utils.clip_grad_norm_(every, 1.0)
@@ -162,6 +169,11 @@ class _Learner:
             optim.step()
             optim.zero_grad(set_to_none=True)
         return found, float(loss.detach())
+
+    def _losses(self, batch: Batch, alone: bool) -> Losses:
+        return self._run(
+            self.model, self.heads, self.readouts, batch.to(self.device), readouts_only=alone
+        )
 
     def export(self, settings: Settings, out: Path, progress: Progress) -> None:
         export(self.model, self.tokenizer, settings, out, step=progress.step)

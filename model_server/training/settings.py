@@ -20,6 +20,7 @@ class Settings:
     scope, evidence: of the view that is trained, otherwise the bundled one. vary: show a crop's model wider views, too.
     tower_share: the part of the run in which the vision tower learns alone. pairs, tower_pairs: the share of pictures
     with two marks. reuse, tower_reuse: how often each picture is used. pool: how many are kept to draw from.
+    dense_weight, reading_weight: of the losses of dense labels and of what the decoder is told inside (`readings`).
     extra: pictures a step besides those that are asked about, of which the tower learns the dense labels only.
     text_tokens: room for questions and answers about one picture. width: of a smaller or larger model, for comparisons;
     0 is the bundled one's.
@@ -43,6 +44,7 @@ class Settings:
     matrix_lr: float = 3e-3
     other_lr: float = 1.5e-3
     dense_weight: float = 0.3
+    reading_weight: float = 0.1
     tower_reuse: float = 2.5
     reuse: float = 1.25
     pool: int = 30000

@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerFast
 
 from model_server.architectures.tiny import Shape, fit_square
 from model_server.training.packing import EncodedTurn, encode_turns
+from model_server.training.readings import readings
 from model_server.worlds import asking, vocabulary
 from model_server.worlds.samples import Example, examples
 from regiontext.marks.view import View
@@ -35,12 +36,13 @@ class Encoded:
     """One example as the trainer needs it.
 
     pixels: uint8[pictures, side, side, 3], padded; dense: uint8[len(DENSE), patches], of the last picture; turns: token
-    ids, all that were asked.
+    ids, all that were asked; told: of every turn, what the decoder should know of it inside, as `readings` returns it.
     """
 
     pixels: NDArray[np.uint8]
     dense: NDArray[np.uint8]
     turns: list[EncodedTurn]
+    told: list[NDArray[np.int16]]
 
 
 def dense_labels(example: Example, shape: Shape) -> NDArray[np.uint8]:
@@ -68,12 +70,23 @@ def encode(
 ) -> Encoded:
     """Encode an example; with probability `spelling` a made-up word to repeat is asked besides."""
     turns = [(turn.prompt, turn.answer) for turn in example.turns]
+    told = [
+        readings(
+            tokenizer,
+            turn.prompt,
+            turn.phrases,
+            [example.objects[index].words for index in turn.things],
+        )
+        for turn in example.turns
+    ]
     if rng.random() < spelling:
         turns.append(asking.spelling(rng))
+        told.append(readings(tokenizer, "", (), ()))
     return Encoded(
         np.stack([np.asarray(fit_square(image, shape.image)) for image in example.images]),
         dense_labels(example, shape),
         encode_turns(tokenizer, turns),
+        told,
     )
 
 

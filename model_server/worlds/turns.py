@@ -25,13 +25,18 @@ PAIR_KINDS: tuple[str, ...] = ("relation", "same", "sentence")
 
 @dataclass(frozen=True)
 class Turn:
-    """One prompt and answer, with the kind of question (asking.KINDS or "spelling") and the attribute asked for."""
+    """One prompt and answer, with the kind of question (asking.KINDS or "spelling") and the attribute asked for.
+
+    things: indices of the objects it is about; phrases: what names the mark of each in the prompt.
+    """
 
     prompt: str
     answer: str
     options: tuple[str, ...]
     kind: str
     attribute: str = ""
+    things: tuple[int, ...] = ()
+    phrases: tuple[str, ...] = ()
 
 
 def single_turns(
@@ -54,15 +59,15 @@ def single_turns(
     if "caption" in kinds:
         asked.append(asking.caption(rng, words, plain=plain))
     for attribute in vocabulary.ATTRIBUTES:
-        if "attribute" in kinds:
+        if "attribute" in kinds and (plain or rng.random() < 0.6):
             asked.append(asking.open_attribute(rng, words, attribute, plain=plain))
-        if "choice" in kinds and (plain or rng.random() < 0.6):
+        if "choice" in kinds and (plain or rng.random() < 0.4):
             asked.append(asking.choice(rng, words, attribute, plain=plain))
-        if "yesno" in kinds and (plain or rng.random() < 0.4):
+        if "yesno" in kinds and (plain or rng.random() < 0.7):
             others = [getattr(thing, attribute) for thing in objects]
             asked.append(asking.yes_no(rng, words, attribute, others=others, plain=plain))
     bare = (0.3 if whole else 0.15) if training else 0.0
-    return tuple(_turn(rng, each, shown, bare=bare, sized=whole) for each in asked)
+    return tuple(_turn(rng, each, shown, (target,), bare=bare, sized=whole) for each in asked)
 
 
 def pair_turns(
@@ -96,7 +101,7 @@ def pair_turns(
     if "sentence" in kinds:
         told = [predicate for predicate in holds if predicate not in pairs.SAME]
         asked.append(pairs.relation_sentence(rng, first, second, told, plain=plain))
-    turns = [_turn(rng, each, shown) for each in asked]
+    turns = [_turn(rng, each, shown, targets) for each in asked]
     for place in (0, 1, 0, 1) if training else ():
         words, attributes = objects[targets[place]].words, vocabulary.ATTRIBUTES[1:]
         attribute = attributes[int(rng.integers(len(attributes)))]
@@ -106,9 +111,10 @@ def pair_turns(
             evidence=evidence_line([regions[place]], regions[place].size) if shown.evidence else "",
         )
         if rng.random() < 0.5:
-            turns.append(_turn(rng, asking.caption(rng, words), alone))
+            turns.append(_turn(rng, asking.caption(rng, words), alone, (targets[place],)))
         else:
-            turns.append(_turn(rng, asking.open_attribute(rng, words, attribute), alone, bare=0.5))
+            one = asking.open_attribute(rng, words, attribute)
+            turns.append(_turn(rng, one, alone, (targets[place],), bare=0.5))
     return tuple(turns)
 
 
@@ -116,6 +122,7 @@ def _turn(
     rng: np.random.Generator,
     asked: asking.Asked,
     shown: Rendered,
+    things: Sequence[int],
     *,
     bare: float = 0.0,
     sized: bool = False,
@@ -128,4 +135,12 @@ def _turn(
     if rng.random() < bare and (sized or not needed):
         shown = replace(shown, evidence="")
     text = prompt(asked.question, shown)
-    return Turn(text, asked.answer, asked.question.options, asked.kind, asked.attribute)
+    return Turn(
+        text,
+        asked.answer,
+        asked.question.options,
+        asked.kind,
+        asked.attribute,
+        tuple(things),
+        tuple(shown.phrases),
+    )

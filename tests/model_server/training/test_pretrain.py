@@ -28,6 +28,7 @@ from model_server.training.packing import (  # noqa: E402
     pack,
     vision_states,
 )
+from model_server.training.readings import READ, Readouts, readings  # noqa: E402
 from model_server.training.stream import DENSE, Pool, dense_labels, encode  # noqa: E402
 from model_server.worlds import vocabulary  # noqa: E402
 from model_server.worlds.samples import bundled_view, examples  # noqa: E402
@@ -107,15 +108,16 @@ def test_a_step_moves_every_parameter_but_the_unused_norm(tokenizer, some):
     torch.manual_seed(0)
     model = build_model(tokenizer, SHAPE)
     heads = DenseHeads(SHAPE.vision_width)
-    optims = optimisers(model, heads, matrix_lr=1e-2, other_lr=1e-2)
+    readouts = Readouts(SHAPE.text_width)
+    optims = optimisers(model, (heads, readouts), matrix_lr=1e-2, other_lr=1e-2)
     rng = np.random.default_rng(0)
     items = [encode(e, tokenizer, SHAPE, rng) for e in some]
     before = {k: v.clone() for k, v in model.named_parameters()}
     first = None
     for _ in range(3):
         batch = collate(items, SHAPE, rng, ids=_ids(tokenizer), tokens=160)
-        found = losses(model, heads, batch)
-        (found.dense + found.answer).backward()
+        found = losses(model, heads, readouts, batch)
+        (found.dense + found.answer + found.read).backward()
         first = first or found.answer.item()
         for optim in optims:
             optim.step()
@@ -151,7 +153,8 @@ def test_two_pictures_follow_each_other_in_one_sequence(tokenizer):
         [encoded, encoded], SHAPE, np.random.default_rng(0), ids=_ids(tokenizer), tokens=80
     )
     heads = DenseHeads(SHAPE.vision_width)
-    assert np.isfinite(float(losses(model, heads, batch).dense.detach()))
+    found = losses(model, heads, Readouts(SHAPE.text_width), batch)
+    assert np.isfinite(float(found.dense.detach()))
     turn = example.turns[0]
     content = [{"type": "image", "image": image} for image in example.images]
     chat = [
@@ -291,3 +294,66 @@ def test_the_bundled_model_scores_options_it_has_never_seen():
     options = ("marble", "brand new", turn.answer)
     asked = replace(turn, options=options)
     assert answer_closed(model, processor, example.images, asked) == turn.answer
+
+
+def test_readings_lie_where_phrases_end_and_tell_what_is_there(tokenizer, some):
+    both = [example for example in some if len(example.targets) == 2]
+    assert both
+    for example in both:
+        first, second = (example.objects[index].words for index in example.targets)
+        same = [int(first[name] == second[name]) for name in READ]
+        turn = next(turn for turn in example.turns if turn.kind == "same")
+        found = readings(tokenizer, turn.prompt, turn.phrases, [first, second])
+        ids = tokenizer(turn.prompt)["input_ids"]
+        for row, phrase in zip(found[:2], turn.phrases, strict=True):
+            assert tokenizer.decode(ids[: row[0] + 1]).endswith(phrase)
+        words = [
+            [vocabulary.values(name).index(thing[name]) for name in READ]
+            for thing in (first, second)
+        ]
+        assert found[0, 1:].tolist() == [*words[0], -100, -100, -100]
+        assert found[1, 1:].tolist() == [*words[1], *same]
+        assert found[2].tolist() == [len(ids), -100, -100, -100, *same]
+
+
+def test_of_one_object_the_token_that_answers_is_told_too(tokenizer):
+    words = {"size": "small", "colour": "red", "material": "plastic", "shape": "star"}
+    prompt = "Is the object in the box red?"
+    found = readings(tokenizer, prompt, ("in the box",), [words])
+    assert found[0, 0] == len(tokenizer("Is the object in the box")["input_ids"]) - 1
+    assert found[1, 0] == len(tokenizer(prompt)["input_ids"])
+    assert (found[0, 1:] == found[1, 1:]).all()
+    assert readings(tokenizer, prompt, ("in the ring",), [words]).shape == (0, 7)
+
+
+def test_readings_follow_their_turns_wherever_these_are_packed(tokenizer, some):
+    rng = np.random.default_rng(3)
+    items = [encode(example, tokenizer, SHAPE, rng) for example in some[:6]]
+    batch = collate(items, SHAPE, rng, ids=_ids(tokenizer), tokens=90)
+    assert any(-1 in begins for begins in batch.texts.begins)
+    told = batch.readings
+    assert told.labels.shape == (len(told.rows), 2 * len(READ))
+    # The second reading of a turn about one object is of the token before its answer.
+    assistant = tokenizer.convert_tokens_to_ids(tokens.ASSISTANT)
+    at = batch.texts.ids[told.rows, told.columns]
+    assert 0 < int((at == assistant).sum()) < len(at)
+    kept = sum(begin >= 0 for begins in batch.texts.begins for begin in begins)
+    spellings = sum(len(read) == 0 for item in items for read in item.told)
+    assert kept - spellings <= int((at == assistant).sum()) <= kept
+
+
+def test_readouts_teach_the_decoder(tokenizer, some):
+    torch.manual_seed(0)
+    model = build_model(tokenizer, SHAPE)
+    heads, readouts = DenseHeads(SHAPE.vision_width), Readouts(SHAPE.text_width)
+    rng = np.random.default_rng(0)
+    items = [encode(example, tokenizer, SHAPE, rng) for example in some[:8]]
+    batch = collate(items, SHAPE, rng, ids=_ids(tokenizer), tokens=120)
+    found = losses(model, heads, readouts, batch)
+    found.read.backward()
+    first = model.model.language_model.layers[0].self_attn.q_proj.weight.grad
+    assert first is not None and float(first.abs().sum()) > 0
+    alone = losses(model, heads, readouts, batch, readouts_only=True)
+    model.zero_grad()
+    alone.read.backward()
+    assert all(p.grad is None or not p.grad.any() for p in model.parameters())

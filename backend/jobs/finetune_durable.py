@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Interrupted", "cancel_unfinished", "job_id", "step", "unfinished_runs", "working"]
 
 NAME = "finetune"
-_VERSION = "regiontext-finetune-1"
+_VERSION = "regiontext-finetune-2"
 _EXECUTOR = "regiontext-finetune"
 
 # What may pass is worth going on from: what was trained is not trained again.

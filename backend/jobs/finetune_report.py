@@ -13,7 +13,7 @@ from backend.jobs.gate import Decision
 __all__ = ["FinetuneOptions", "FinetuneReport"]
 
 _FOR_TRAINER = (
-    *("steps", "batch_size", "lr", "rank", "replay", "passes", "emphasis", "dpo", "beta"),
+    *("steps", "batch_size", "lr", "rank", "replay", "passes", "dpo", "beta"),
     *("seed", "device"),
 )
 
@@ -38,7 +38,6 @@ class FinetuneOptions:
     rank: int | None = None
     replay: float | None = None
     passes: float | None = None
-    emphasis: float | None = None
     dpo: float | None = None
     beta: float | None = None
     seed: int = 0

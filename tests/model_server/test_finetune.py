@@ -251,23 +251,6 @@ def test_half_of_the_replay_are_captions() -> None:
     assert replay_items(find_model(BUNDLED), 0, 3) == []
 
 
-def test_words_that_were_not_suggested_count_more(tiny_folder: Path) -> None:
-    model, processor = load_checkpoint(find_model(tiny_folder))
-    items = [
-        Item((picture(0),), PROMPT, "a small red star", "a small blue star"),
-        Item((picture(0),), PROMPT, "a small red star"),
-    ]
-    batches = Batches(model, processor, items, frozen_tower=False, emphasis=3.0)
-    _, labels = batches.batch([0, 1])
-    weights = batches.weights([0, 1])
-    tokenizer = processor.tokenizer
-    heavy = [i for i, w in zip(labels[0].tolist(), weights[0].tolist(), strict=True) if w == 3.0]
-    assert tokenizer.decode(heavy).strip() == "red"
-    assert set(weights[1].tolist()) == {1.0}
-    plain = Batches(model, processor, items, frozen_tower=False)
-    assert set(plain.weights([0]).flatten().tolist()) == {1.0}
-
-
 def test_same_seed_same_adapter_even_if_killed(
     tiny_folder: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from backend.jobs.agreement import FieldAgreement, agreements, answers_given
 from backend.jobs.effect import Effect, compare_arms, measured
 from backend.registry import Aliases, aliases, out_of_date
 from backend.serving import served
@@ -68,7 +69,8 @@ class Agreement:
 class Figures:
     """All of it. calibration: of suggestions with a confidence and an outcome; ece: its expected error, None for none.
 
-    waiting: webhooks not worked off. stale: tasks by project whose predictions are of other versions.
+    annotators: how far they agree about each field that several of them answered. waiting: webhooks not worked off.
+    stale: tasks by project whose predictions are of other versions.
     """
 
     made: datetime
@@ -85,6 +87,7 @@ class Figures:
     examples: tuple[Example, ...]
     changes: tuple[RegistryEventRow, ...]
     agreement: tuple[Agreement, ...]
+    annotators: tuple[FieldAgreement, ...]
     waiting: int
     stale: Mapping[int, int]
 
@@ -93,6 +96,7 @@ def figures(settings: Settings, store: Store, *, now: datetime | None = None) ->
     """Everything the report tells, as the store has it; a store without anything gives empty parts."""
     model = served(settings, store)
     effect = compare_arms(measured(store), samples=500)
+    annotators = tuple(agreements(answers_given(store, shared=True)))
     with store.read() as session:
         weekly, periods = _periods(session)
         bins, error = _calibration(session)
@@ -113,6 +117,7 @@ def figures(settings: Settings, store: Store, *, now: datetime | None = None) ->
             examples=_examples(session),
             changes=tuple(session.scalars(changes)),
             agreement=_agreement(session),
+            annotators=annotators,
             waiting=stored.count_open_events(session),
             stale=out_of_date(session, model.model) if model else {},
         )

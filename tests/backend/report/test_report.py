@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 from PIL import Image
+from sqlalchemy import inspect
 from typer.testing import CliRunner
 
 from backend.cli.app import app
@@ -18,7 +19,7 @@ from backend.report.page import diff, page
 from backend.report.plots import Point, Series, curve, reliability_plot, stacked_bars
 from backend.report.seen import kept, seen_folder
 from backend.settings import Settings
-from backend.store import Store, open_store
+from backend.store import AnnotationRow, OutcomeRow, Store, open_store
 from tests.backend.conftest import SetStage
 from tests.backend.report.sample import HOSTILE, seed
 
@@ -65,6 +66,30 @@ def test_the_figures_are_the_stores(store: Store, settings: Settings) -> None:
     assert {e.outcome for e in found.examples[:2]} == {"edited", "accepted"}
     assert [(a.asked, a.agreed) for a in found.agreement] == [(1, 1)]
     assert found.stale[1] > 0
+
+
+def test_how_far_annotators_agree(store: Store, settings: Settings) -> None:
+    assert figures(settings, store).annotators == ()
+    assert "No region was answered by several people" in page(figures(settings, store), [], _none)
+    with store.begin() as session:
+        for task in (2, 4):
+            first = session.get(OutcomeRow, (task, "r1", "caption"))
+            same = {c.key: getattr(first, c.key) for c in inspect(OutcomeRow).columns}
+            known = session.get(AnnotationRow, task)
+            other = {c.key: getattr(known, c.key) for c in inspect(AnnotationRow).columns}
+            session.add(AnnotationRow(**other | {"id": 1000 + task, "completed_by": 2}))
+            session.flush()
+            session.add(OutcomeRow(**same | {"annotation": 1000 + task, "annotator": 2}))
+    (found,) = figures(settings, store).annotators
+    assert (found.field, found.closed, found.things) == ("caption", False, 2)
+    assert found.text is not None
+    assert found.text.overlap == 1.0
+    html = page(figures(settings, store), [], _none)
+    assert "<tr><td>caption</td><td>2</td><td>–</td>" in html
+
+
+def _none(_example: object) -> None:
+    return None
 
 
 def test_one_page_with_everything_and_nothing_from_elsewhere(

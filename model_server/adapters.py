@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,18 @@ class Adapters:
     Args:
         words: layers of the language model that are run apart from their modules; None if hooks do all.
         pictures: likewise, of what sees pictures.
+        fixed: layers that no adapter may change, because they are run neither fused nor by their modules.
     """
 
     def __init__(
-        self, model: PreTrainedModel, words: Fused | None = None, pictures: Fused | None = None
+        self,
+        model: PreTrainedModel,
+        words: Fused | None = None,
+        pictures: Fused | None = None,
+        fixed: Collection[nn.Module] = (),
     ) -> None:
         self._model = model
+        self._fixed = [name for name, one in model.named_modules() if one in fixed]
         self._pictures = pictures
         self._fused = [fused for fused in (words, pictures) if fused is not None]
         self._apart = frozenset(name for fused in self._fused for name in fused.modules())
@@ -59,7 +65,7 @@ class Adapters:
 
     def load(self, name: str, path: Path) -> None:
         """Load the adapter in folder `path`; if it is unfit, raise AdapterError and change nothing."""
-        parts = read_adapter(self._model, path)
+        parts = read_adapter(self._model, path, fixed=self._fixed)
         for fused in self._fused:
             fused.add(name, parts)
         modules = dict(self._model.named_modules())
@@ -132,17 +138,25 @@ class Adapters:
         return add
 
 
-def read_adapter(model: PreTrainedModel, path: Path) -> dict[str, LowRank]:
+def read_adapter(
+    model: PreTrainedModel, path: Path, *, fixed: Collection[str] = ()
+) -> dict[str, LowRank]:
     """Read a LoRA folder: A float[r, in] and B float[out, r], scaled, by the name of the layer in `model`.
 
-    Raises AdapterError unless it is a plain LoRA whose layers fit this model.
+    Raises AdapterError unless it is a plain LoRA whose layers fit this model, none of them among `fixed`.
     """
     config = _config(path)
     tensors = _tensors(path)
     modules = dict(model.named_modules())
     parts: dict[str, LowRank] = {}
     for key in sorted(tensors):
-        name, found, part = key.removeprefix(_PREFIX).rpartition(".lora_")
+        own = key.removeprefix(_PREFIX)
+        if left := next((one for one in fixed if own.startswith(f"{one}.")), None):
+            raise _unfit(
+                f"{path} changes {left!r}, which this server runs as the base model has it; what an adapter may "
+                f"change here is {', '.join(_kinds(modules, fixed))}. Train it without {left!r}."
+            )
+        name, found, part = own.rpartition(".lora_")
         if not found or part not in ("A.weight", "B.weight"):
             raise _unfit(f"{path} holds {key!r}; only LoRA on linear layers is served.")
         if part == "B.weight":
@@ -163,6 +177,14 @@ def read_adapter(model: PreTrainedModel, path: Path) -> dict[str, LowRank]:
     if not parts:
         raise _unfit(f"{path / _WEIGHTS} holds no LoRA weights.")
     return parts
+
+
+def _kinds(modules: Mapping[str, nn.Module], without: Collection[str]) -> list[str]:
+    """The linear layers by the last part of their names, each once, as they stand in the model."""
+    names = (
+        name for name, one in modules.items() if isinstance(one, nn.Linear) and name not in without
+    )
+    return list(dict.fromkeys(name.rpartition(".")[2] for name in names))
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -55,7 +55,8 @@ class PackedModel:
         self._decoder = Decoder(model)
         self._tower = Tower(model) if Tower.fits(model) else None
         seen = self._tower.fused if self._tower else None
-        self._adapters = Adapters(model, self._decoder.fused, seen)
+        head = model.get_output_embeddings()  # compiled into a step, for all rows at once
+        self._adapters = Adapters(model, self._decoder.fused, seen, fixed=[head])
         self._writer = Writer(model, processor)
         self._prompts = Prompts(processor, self._writer.ends)
         self._max_bytes = max_bytes or _memory(model.device)

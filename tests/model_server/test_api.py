@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from safetensors.torch import load_file, save_file
 
 from model_server.batches import Job
 from model_server.engine import Engine
@@ -425,6 +426,32 @@ def test_bad_adapters_leave_the_model_alone(
         assert path.name in error["message"]
     assert [entry.id for entry in client.models.list().data] == ["tiny"]
     assert ask(client).choices[0].message.content == base
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["with its base", "alone"])
+def test_an_adapter_of_the_output_layer_is_refused(
+    client: openai.OpenAI,
+    server: str,
+    make_adapter: Callable[..., Path],
+    tmp_path: Path,
+    whole: bool,
+) -> None:
+    path = make_adapter(tmp_path / "head", layers=r".*language_model.*q_proj|lm_head")
+    file = path / "adapter_model.safetensors"
+    weights = {key: one for key, one in load_file(file).items() if whole or "base_layer" not in key}
+    assert any("lm_head" in key for key in weights)
+    assert whole == any("base_layer" in key for key in weights)
+    save_file(weights, file)
+    body = {"lora_name": "head", "lora_path": str(path)}
+    response = httpx.post(f"{server}/v1/load_lora_adapter", json=body)
+    error = response.json()["error"]
+    assert response.status_code == 400
+    assert (error["type"], error["param"]) == ("invalid_request_error", "lora_path")
+    assert error["code"] == "invalid_adapter"
+    assert "'lm_head'" in error["message"]
+    served = error["message"].partition("here is ")[2].partition(".")[0].split(", ")
+    assert {"q_proj", "down_proj", "fc1", "linear_1"} <= set(served) and "lm_head" not in served
+    assert [entry.id for entry in client.models.list().data] == ["tiny"]
 
 
 def test_key_and_limits(tiny_folder: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -17,6 +17,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from sqlalchemy import delete
 
+from backend.assist_relations import note_arrows
 from backend.assist_stream import Asked, events, read_asked
 from backend.assistant import Assistant
 from backend.errors import BackendError, ModelUnavailable, UnknownModel
@@ -30,7 +31,7 @@ __all__ = ["router"]
 _log = logging.getLogger(__name__)
 
 _MEDIA = "application/x-ndjson"
-_MAX_UNSEEN = 100
+_MAX_IDS = 100
 
 router = APIRouter()
 
@@ -54,15 +55,15 @@ async def assist(request: Request) -> Response:
 @router.post("/assist/unseen")
 async def unseen(request: Request) -> Response:
     """Forget suggestions that never came to be seen: the annotator typed, or was gone, before they were there."""
-    backend: Backend = request.app.state.backend
-    if not may_assist(backend.settings, request.headers):
-        return _refused()
-    body = await _body(request)
-    ids, task = body.get("ids"), body.get("task")
-    if not isinstance(ids, list) or not isinstance(task, int):
-        return JSONResponse({"detail": "`ids` must be a list and `task` a number"}, 400)
-    names = [str(id) for id in ids[:_MAX_UNSEEN]]
-    return JSONResponse({"forgotten": await asyncio.to_thread(_forget, backend.store, task, names)})
+    return await _told(request, "forgotten", _forget)
+
+
+@router.post("/assist/drawn")
+async def drawn(request: Request) -> Response:
+    """Keep which of the relations that were told of the annotator added as arrows."""
+    return await _told(
+        request, "kept", lambda store, task, ids: note_arrows(store, task, ids, "drawn")
+    )
 
 
 async def _lines(assistant: Assistant, asked: Asked) -> AsyncIterator[bytes]:
@@ -80,6 +81,21 @@ async def _lines(assistant: Assistant, asked: Asked) -> AsyncIterator[bytes]:
     except Exception as error:
         _log.exception("answering the page failed", extra={"task": asked.task})
         yield _line({"event": "refused", "reason": f"internal error ({type(error).__name__})"})
+
+
+async def _told(
+    request: Request, done: str, work: Callable[[Store, int, list[str]], int]
+) -> Response:
+    """Do something with the suggestions that a page tells of; how many were there is the answer."""
+    backend: Backend = request.app.state.backend
+    if not may_assist(backend.settings, request.headers):
+        return _refused()
+    body = await _body(request)
+    ids, task = body.get("ids"), body.get("task")
+    if not isinstance(ids, list) or not isinstance(task, int):
+        return JSONResponse({"detail": "`ids` must be a list and `task` a number"}, 400)
+    names = [str(id) for id in ids[:_MAX_IDS]]
+    return JSONResponse({done: await asyncio.to_thread(work, backend.store, task, names)})
 
 
 def _forget(store: Store, task: int, ids: list[str]) -> int:

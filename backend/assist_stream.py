@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,12 +17,12 @@ from typing import Any, Final
 from PIL import Image
 
 from backend.answering import is_ours_in
-from backend.assistant import Answered, Assistant, Picture, answer, current_model, look_at
+from backend.assist_relations import offered_arrows
+from backend.assistant import Answered, Assistant, Picture, Suggestion, answer, look_at
 from backend.fill import Target, questions_for, target_of
 from backend.interactive import config_of
 from backend.label_studio import image_url, project_id
 from backend.model_client import Answer
-from backend.relate import relate
 from regiontext.errors import RegionError
 from regiontext.labelstudio.config import LabelingConfig
 from regiontext.labelstudio.results import Result, decode_regions
@@ -38,7 +37,6 @@ WISHES: Final = {"shorter": "Answer in a few words.", "longer": "Answer in more 
 """What is added to a question for the wishes that the page has buttons for."""
 
 _LONGEST_S = 60.0
-_NEIGHBOURS = 3
 _TEMPERATURE = 0.8
 _WORDS = 300
 
@@ -122,8 +120,18 @@ async def events(assistant: Assistant, asked: Asked) -> AsyncGenerator[dict[str,
         why = next((f for f in faults if f.region_id == asked.region), "it has no area")
         raise RegionError(asked.region, str(why))
     if asked.relations:
-        for event in await _relations(assistant, asked, picture, regions):
-            yield event
+        for arrow in await offered_arrows(
+            assistant,
+            picture,
+            project=asked.project,
+            task=asked.task,
+            region=asked.region,
+            regions=regions,
+            results=asked.results,
+            config=asked.config,
+            deadline=time.monotonic() + _LONGEST_S,
+        ):
+            yield _relation(arrow)
     else:
         questions = await asyncio.to_thread(
             _questions, assistant, asked, target, regions[asked.region]
@@ -231,51 +239,15 @@ def _said(answered: Answered, ear: _Ear) -> list[dict[str, Any]]:
     return told
 
 
-async def _relations(
-    assistant: Assistant, asked: Asked, picture: Picture, regions: Mapping[str, Region]
-) -> list[dict[str, Any]]:
-    """The relations of the region with its nearest neighbours that have none yet."""
-    if not asked.config.relations or (await current_model(assistant)).max_regions < 2:
-        return []
-    own = regions[asked.region]
-    others = sorted(
-        (other for other in regions.values() if other.id != own.id),
-        key=lambda other: math.dist(_middle(own), _middle(other)),
-    )[:_NEIGHBOURS]
-    arrows = [r for r in asked.results if r.get("type") == "relation"]
-    known = {frozenset((str(r.get("from_id")), str(r.get("to_id")))) for r in arrows}
-    between = {frozenset((a.id, b.id)) for a in others for b in others if a.id < b.id}
-    related = await relate(
-        assistant,
-        picture,
-        project=asked.project,
-        task=asked.task,
-        regions=[own, *others],
-        config=asked.config,
-        path="interactive",
-        max_pairs=(len(others) + 1) * len(others),
-        without=frozenset(known | between),
-        # Arrows only: sentences belong to a field of the whole image.
-        captions={},
-        deadline=time.monotonic() + _LONGEST_S,
-    )
-    found = sorted(related.arrows, key=lambda arrow: -(arrow.confidence or 0.0))
-    return [
-        {
-            "event": "relation",
-            "id": arrow.id,
-            "from": arrow.region,
-            "to": arrow.region_to,
-            "label": arrow.value[0],
-            "confidence": _rounded(arrow.confidence),
-        }
-        for arrow in found
-    ]
-
-
-def _middle(region: Region) -> tuple[float, float]:
-    x0, y0, x1, y1 = region.box
-    return (x0 + x1) / 2, (y0 + y1) / 2
+def _relation(arrow: Suggestion) -> dict[str, Any]:
+    return {
+        "event": "relation",
+        "id": arrow.id,
+        "from": arrow.region,
+        "to": arrow.region_to,
+        "label": arrow.value[0],
+        "confidence": _rounded(arrow.confidence),
+    }
 
 
 def _small_url(image: Image.Image) -> str:

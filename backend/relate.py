@@ -26,9 +26,15 @@ from regiontext.questions.templates import (
 )
 from regiontext.region import Region
 
-__all__ = ["Related", "merged_lines", "relate"]
+__all__ = ["ARROW", "Related", "merged_lines", "relate"]
 
 _log = logging.getLogger(__name__)
+
+ARROW = "arrow"
+"""Key in the decoding of a relation that the assistant in the page told of: "offered", "drawn" once the arrow was added.
+
+Relations of other live calls were never arrows on a screen: they are text.
+"""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from backend.arms import TRAP
 from backend.fill import META
+from backend.relate import ARROW
 from backend.store import OutcomeRow, SuggestionRow
 from regiontext.labelstudio.config import LabelingConfig
 from regiontext.labelstudio.results import Results, read_results
@@ -130,7 +131,8 @@ def outcome_rows(
     updated = parse_time(annotation.get("updated_at"))
     read = read_results(results)
     shapes = read.shapes
-    latest = latest_suggestions(suggestions, updated) | _named(suggestions, read)
+    latest = latest_suggestions(_on_screen(suggestions, read, alone=alone), updated)
+    latest |= _named(suggestions, read)
     latest = _shown(latest, shapes, annotation, alone=alone)
     items = {id: int(shape.get("item_index") or 0) for id, shape in shapes.items()}
     author = annotation.get("completed_by")
@@ -188,6 +190,26 @@ def outcome_rows(
     return rows
 
 
+def _on_screen(
+    suggestions: Sequence[SuggestionRow], read: Results, *, alone: bool
+) -> list[SuggestionRow]:
+    """All but the relations that this annotation's author never had as an arrow.
+
+    Predictions have arrows. Of what the assistant in the page offered beside a region, those whose arrow is there, and
+    those that were added and are gone; an offer that was passed over says nothing.
+    """
+    drawn = {(str(r.get("from_id")), str(r.get("to_id"))) for r in read.relations}
+
+    def was_there(row: SuggestionRow) -> bool:
+        if row.region_to is None or row.field != RELATIONS or row.path == "batch":
+            return True
+        arrow = row.decoding.get(ARROW)
+        is_there = arrow is not None and (row.region, row.region_to) in drawn
+        return is_there or (arrow == "drawn" and alone)
+
+    return [row for row in suggestions if was_there(row)]
+
+
 def _named(
     suggestions: Sequence[SuggestionRow], read: Results
 ) -> dict[tuple[str, str | None, str], SuggestionRow]:
@@ -238,19 +260,17 @@ def _shown(
 def _arrows(
     latest: Mapping[tuple[str, str | None, str], SuggestionRow],
 ) -> dict[tuple[str, str], SuggestionRow]:
-    """The suggested relations that were arrows on the annotator's screen.
-
-    Only predictions carry arrows, and of a relation found both ways only the surer one.
-    """
+    """The suggested relations that were arrows on the annotator's screen: of one predicted both ways only the surer."""
     asked = {
         (region, other): row
         for (region, other, field), row in latest.items()
-        if other is not None and field == RELATIONS and row.path == "batch"
+        if other is not None and field == RELATIONS
     }
     shown = {}
     for (region, other), row in asked.items():
         back = asked.get((other, region))
-        if back is None or back.value != row.value or _surer(row, back):
+        predicted = back is not None and row.path == back.path == "batch"
+        if back is None or not predicted or back.value != row.value or _surer(row, back):
             shown[region, other] = row
     return shown
 

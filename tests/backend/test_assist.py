@@ -12,6 +12,7 @@ from sqlalchemy import select
 from backend.assist_stream import WISHES
 from backend.errors import ModelError, ModelUnavailable
 from backend.model_client import ModelClient
+from backend.relate import ARROW
 from backend.security import ASSIST_SECRET_HEADER
 from backend.store import SuggestionRow
 from tests.backend.conftest import SetStage, Stage
@@ -178,6 +179,27 @@ def test_relations_are_between_the_region_and_its_neighbours_only(stage: Stage) 
         ("r1", "r2", "left of")
     ]
     assert all(len(pictures(request)) >= 1 for request in stage.model.asked)
+
+
+def test_relations_are_kept_as_offered_and_then_as_drawn(stage: Stage) -> None:
+    stage.model.say = lambda words, options: "left of" if "left of" in options else options[0]
+    events = ask(stage, results=[box("r1", 10), box("r2", 40)], relations=True)
+    (offer,) = named(events, "relation")
+    noted = {row.id: row.decoding.get(ARROW) for row in stored(stage)}
+    # The other way round it is contradicted by where the regions are, and never told.
+    assert (
+        noted == {id: "offered" if id == offer["id"] else None for id in noted} and len(noted) == 2
+    )
+    headers = {ASSIST_SECRET_HEADER: SECRET}
+    body = {"task": 3, "ids": [offer["id"]]}
+    assert stage.http.post("/assist/drawn", json=body).status_code == 401
+    kept = [
+        stage.http.post("/assist/drawn", json=body | more, headers=headers).json()
+        for more in ({"task": 4}, {})
+    ]
+    assert kept == [{"kept": 0}, {"kept": 1}]
+    (row,) = [row for row in stored(stage) if row.id == offer["id"]]
+    assert row.decoding[ARROW] == "drawn" and "temperature" in row.decoding
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from sqlalchemy import select
 
+from backend.assist_relations import note_arrows
 from backend.events import work_off
 from backend.jobs.collect import Collected, collect, process_event
 from backend.jobs.records import load_records
@@ -304,6 +305,52 @@ def test_relations(studio: FakeLabelStudio, settings: Settings, store: Store, ta
     assert record.options == ("next to", "holds", "no relation")
     assert (record.kind, record.answer, record.suggested) == ("closed", ("holds",), ("next to",))
     assert record.labels == ("Car", "Tree")
+
+
+@pytest.mark.parametrize(
+    ("noted", "drawn", "outcome"),
+    [
+        (None, "next to", "added"),
+        ("offered", "next to", "accepted"),
+        ("offered", "holds", "edited"),
+        ("offered", None, None),
+        ("drawn", "next to", "accepted"),
+        ("drawn", "holds", "edited"),
+        ("drawn", None, "cleared"),
+    ],
+)
+def test_relations_that_the_assistant_in_the_page_offered(
+    studio: FakeLabelStudio,
+    settings: Settings,
+    store: Store,
+    task: int,
+    noted: Literal["offered", "drawn"] | None,
+    drawn: str | None,
+    outcome: str | None,
+) -> None:
+    name = suggest(store, task, "r1", "relations", "next to", to="r2", path="interactive")
+    # Asked about again later, and passed over.
+    suggest(store, task, "r1", "relations", "holds", to="r2", path="interactive")
+    if noted is not None:
+        assert note_arrows(store, task, [name], noted) == 1
+        assert note_arrows(store, task + 1, [name], noted) == 0
+    arrow = {"type": "relation", "from_id": "r1", "to_id": "r2", "direction": "right"}
+    arrows = [arrow | {"labels": [drawn]}] if drawn else []
+    annotation = studio.add_annotation(task, [*two_boxes(), *arrows])
+    run(settings, annotation["project"])
+    expected = {(annotation["id"], "r1>r2", "relations"): outcome} if outcome else {}
+    assert outcomes(store) == expected
+
+
+def test_an_offer_for_the_other_way_round_says_nothing(
+    studio: FakeLabelStudio, settings: Settings, store: Store, task: int
+) -> None:
+    name = suggest(store, task, "r2", "relations", "next to", to="r1", path="interactive")
+    note_arrows(store, task, [name], "offered")
+    arrow = {"type": "relation", "from_id": "r1", "to_id": "r2", "direction": "right"}
+    annotation = studio.add_annotation(task, [*two_boxes(), arrow | {"labels": ["next to"]}])
+    run(settings, annotation["project"])
+    assert outcomes(store) == {(annotation["id"], "r1>r2", "relations"): "added"}
 
 
 def test_regions_of_another_annotator_are_not_discarded_by_this_one(

@@ -16,6 +16,7 @@ from regiontext.labelstudio.config import (
 )
 from regiontext.labelstudio.decode import SHAPE_TYPES, decode_region, is_shape
 from regiontext.labelstudio.encode import encode_region
+from regiontext.labelstudio.leaks import without_leaks
 from regiontext.labelstudio.results import (
     Results,
     check_results,
@@ -48,4 +49,5 @@ __all__ = [
     "read_results",
     "relation_result",
     "text_of",
+    "without_leaks",
 ]

@@ -21,6 +21,7 @@ from regiontext.labelstudio.checks import (
 )
 from regiontext.labelstudio.config import Field, LabelingConfig
 from regiontext.labelstudio.decode import decode_region, is_shape
+from regiontext.labelstudio.leaks import leaked
 from regiontext.labelstudio.values import short, text, texts, value_of
 from regiontext.region import Region
 
@@ -47,7 +48,8 @@ class Results:
 
     shapes: region id -> its shape. fields: region id -> field name -> the field's result.
     image_fields: field name -> the whole image's result. relations, others: as they came; others
-    holds fields whose region has no shape, and results of any other control.
+    holds fields whose region has no shape, labels that are not the region's own (see `leaks`), and
+    results of any other control.
     """
 
     shapes: dict[str, Result] = field(default_factory=dict)
@@ -61,6 +63,9 @@ def read_results(results: Sequence[Mapping[str, Any]]) -> Results:
     """Sort a result list; order is kept, of doubles the last counts, non-objects are left out."""
     items = [dict(item) for item in results if isinstance(item, Mapping)]
     sorted_ = Results()
+    gone = set(leaked(items))
+    sorted_.others.extend(item for place, item in enumerate(items) if place in gone)
+    items = [item for place, item in enumerate(items) if place not in gone]
     for item in items:
         if is_shape(item) and text(item, "id"):
             sorted_.shapes[text(item, "id")] = item

@@ -34,21 +34,6 @@ def write_text_durably(path: Path, text: str) -> None:
     beside.replace(path)
 
 
-def _check_replaceable(out: Path, replaceable: Callable[[Path], bool]) -> None:
-    if out.exists():
-        if not out.is_dir():
-            raise RecordError(f"{out} is a file; name a folder that does not exist yet")
-        if any(out.iterdir()) and not replaceable(out):
-            raise RecordError(
-                f"{out} is not empty and was not written by this program; "
-                "name another folder, or empty this one"
-            )
-
-
-def _set_aside(out: Path) -> Path:
-    return out.with_name(f".{out.name}.previous")
-
-
 @contextmanager
 def staged_folder(out: Path, *, replaceable: Callable[[Path], bool]) -> Iterator[Path]:
     """Yield an empty folder beside `out`; when the block ends without error it becomes `out`.
@@ -58,25 +43,9 @@ def staged_folder(out: Path, *, replaceable: Callable[[Path], bool]) -> Iterator
     A process killed between the two renames of a replacement leaves the old folder set aside beside
     `out`; the next call puts it back first.
     """
-    aside = _set_aside(out)
-    if aside.exists() and not out.exists():
-        aside.rename(out)
-    _check_replaceable(out, replaceable)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
-    staging.mkdir()
-    try:
+    fresh = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
+    with _becoming(out, fresh, replaceable, lambda folder: False) as staging:
         yield staging
-        if out.exists():
-            if aside.exists():
-                shutil.rmtree(aside)
-            out.rename(aside)
-        staging.rename(out)
-        if aside.exists():
-            shutil.rmtree(aside)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
 
 
 def partial_folder(out: Path) -> Path:
@@ -93,12 +62,23 @@ def resumable_folder(
     Yields it with whatever an earlier block left there. If the block raises, it is kept when `worth_keeping(folder)`,
     else removed. One process at a time: hold a lock around it.
     """
-    aside = _set_aside(out)
+    with _becoming(out, partial_folder(out), replaceable, worth_keeping) as staging:
+        yield staging
+
+
+@contextmanager
+def _becoming(
+    out: Path,
+    staging: Path,
+    replaceable: Callable[[Path], bool],
+    worth_keeping: Callable[[Path], bool],
+) -> Iterator[Path]:
+    """Yield `staging`, which becomes `out` when the block ends without error; what it held before stays in it."""
+    aside = out.with_name(f".{out.name}.previous")
     if aside.exists() and not out.exists():
         aside.rename(out)
     _check_replaceable(out, replaceable)
     out.parent.mkdir(parents=True, exist_ok=True)
-    staging = partial_folder(out)
     staging.mkdir(exist_ok=True)
     try:
         yield staging
@@ -113,6 +93,17 @@ def resumable_folder(
         if staging.exists() and not worth_keeping(staging):
             shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def _check_replaceable(out: Path, replaceable: Callable[[Path], bool]) -> None:
+    if out.exists():
+        if not out.is_dir():
+            raise RecordError(f"{out} is a file; name a folder that does not exist yet")
+        if any(out.iterdir()) and not replaceable(out):
+            raise RecordError(
+                f"{out} is not empty and was not written by this program; "
+                "name another folder, or empty this one"
+            )
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -15,13 +15,7 @@ from pathlib import Path
 
 from regiontext.errors import RecordError
 
-__all__ = [
-    "link_or_copy",
-    "partial_folder",
-    "resumable_folder",
-    "staged_folder",
-    "write_text_durably",
-]
+__all__ = ["link_or_copy", "resumable_folder", "write_text_durably"]
 
 
 def write_text_durably(path: Path, text: str) -> None:
@@ -35,50 +29,23 @@ def write_text_durably(path: Path, text: str) -> None:
 
 
 @contextmanager
-def staged_folder(out: Path, *, replaceable: Callable[[Path], bool]) -> Iterator[Path]:
-    """Yield an empty folder beside `out`; when the block ends without error it becomes `out`.
-
-    An existing `out` is replaced if it is empty or `replaceable(out)` says so; otherwise
-    RecordError is raised before anything is written. If the block raises, `out` is left as it was.
-    A process killed between the two renames of a replacement leaves the old folder set aside beside
-    `out`; the next call puts it back first.
-    """
-    fresh = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
-    with _becoming(out, fresh, replaceable, lambda folder: False) as staging:
-        yield staging
-
-
-def partial_folder(out: Path) -> Path:
-    """Where `resumable_folder` writes what will be `out`."""
-    return out.with_name(f".{out.name}.partial")
-
-
-@contextmanager
 def resumable_folder(
     out: Path, *, replaceable: Callable[[Path], bool], worth_keeping: Callable[[Path], bool]
 ) -> Iterator[Path]:
-    """As `staged_folder`, but the folder beside `out` has a name of its own and outlives an interrupted process.
+    """Yield a folder beside `out`; when the block ends without error it becomes `out`.
 
-    Yields it with whatever an earlier block left there. If the block raises, it is kept when `worth_keeping(folder)`,
-    else removed. One process at a time: hold a lock around it.
+    It has whatever an earlier block left there. An existing `out` is replaced if it is empty or `replaceable(out)` says
+    so; otherwise RecordError is raised before anything is written. If the block raises, `out` is left as it was, and
+    the folder beside it is kept when `worth_keeping(folder)`, else removed. A process killed between the two renames
+    of a replacement leaves the old folder set aside beside `out`; the next call puts it back first. One process at a
+    time: hold a lock around it.
     """
-    with _becoming(out, partial_folder(out), replaceable, worth_keeping) as staging:
-        yield staging
-
-
-@contextmanager
-def _becoming(
-    out: Path,
-    staging: Path,
-    replaceable: Callable[[Path], bool],
-    worth_keeping: Callable[[Path], bool],
-) -> Iterator[Path]:
-    """Yield `staging`, which becomes `out` when the block ends without error; what it held before stays in it."""
     aside = out.with_name(f".{out.name}.previous")
     if aside.exists() and not out.exists():
         aside.rename(out)
     _check_replaceable(out, replaceable)
     out.parent.mkdir(parents=True, exist_ok=True)
+    staging = out.with_name(f".{out.name}.partial")
     staging.mkdir(exist_ok=True)
     try:
         yield staging

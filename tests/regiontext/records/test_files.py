@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from regiontext.records.manifest import (
     write_manifest,
 )
 from regiontext.records.record import Record, record_id
-from regiontext.records.staging import staged_folder
+from regiontext.records.staging import resumable_folder
 
 SHAPE: dict[str, Any] = {"id": "r1", "type": "rectanglelabels", "value": {"x": 1}}
 RECORD = Record(
@@ -83,9 +85,16 @@ def test_a_manifest_keeps_its_own_keys(tmp_path: Path) -> None:
     assert not has_manifest(tmp_path)
 
 
-def test_a_staged_folder_appears_whole(tmp_path: Path) -> None:
+def written(
+    out: Path, *, replaceable: Callable[[Path], bool] = has_manifest
+) -> AbstractContextManager[Path]:
+    """A folder of which nothing is worth keeping but the whole."""
+    return resumable_folder(out, replaceable=replaceable, worth_keeping=lambda folder: False)
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
-    with staged_folder(out, replaceable=has_manifest) as folder:
+    with written(out) as folder:
         (folder / "a").write_text("a")
         assert not out.exists()
     assert [path.name for path in out.parent.iterdir()] == ["out"]
@@ -93,9 +102,9 @@ def test_a_staged_folder_appears_whole(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_old_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with staged_folder(out, replaceable=has_manifest) as folder:
+    with written(out) as folder:
         write_manifest(folder, counts={"n": 1})
-    with pytest.raises(KeyboardInterrupt), staged_folder(out, replaceable=has_manifest):
+    with pytest.raises(KeyboardInterrupt), written(out):
         raise KeyboardInterrupt
     assert read_manifest(out)["counts"] == {"n": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -104,22 +113,19 @@ def test_a_failed_write_leaves_the_old_folder(tmp_path: Path) -> None:
 def test_only_our_own_folders_are_replaced(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    with staged_folder(out, replaceable=has_manifest) as folder:
+    with written(out) as folder:
         (folder / "notes.txt").write_text("mine")
-    with (
-        pytest.raises(RecordError, match="not empty"),
-        staged_folder(out, replaceable=has_manifest),
-    ):
+    with pytest.raises(RecordError, match="not empty"), written(out):
         raise AssertionError("must be refused before the block")
     assert (out / "notes.txt").read_text() == "mine"
     (out / "notes.txt").unlink()
     write_manifest(out, counts={"n": 1})
-    with staged_folder(out, replaceable=has_manifest) as folder:
+    with written(out) as folder:
         write_manifest(folder, counts={"n": 2})
     assert read_manifest(out)["counts"] == {"n": 2}
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(RecordError, match="is a file"), staged_folder(file, replaceable=bool):
+    with pytest.raises(RecordError, match="is a file"), written(file, replaceable=bool):
         raise AssertionError("must be refused before the block")
 
 
@@ -128,6 +134,24 @@ def test_a_replacement_killed_half_way_is_put_back(tmp_path: Path) -> None:
     out.mkdir()
     write_manifest(out, counts={"n": 1})
     out.rename(tmp_path / ".out.previous")
-    with pytest.raises(ValueError), staged_folder(out, replaceable=has_manifest):
+    with pytest.raises(ValueError), written(out):
         raise ValueError
     assert read_manifest(out)["counts"] == {"n": 1}
+
+
+def test_what_is_worth_keeping_is_found_by_the_next(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for number in (1, 2):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            resumable_folder(
+                out, replaceable=has_manifest, worth_keeping=lambda folder: any(folder.iterdir())
+            ) as folder,
+        ):
+            assert [path.name for path in folder.iterdir()] == ["1"][: number - 1]
+            (folder / "1").write_text("half")
+            raise KeyboardInterrupt
+        assert not out.exists()
+    with written(out) as folder:
+        assert (folder / "1").read_text() == "half"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -12,8 +12,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backend.errors import BackendError
-from backend.jobs.durable import JobInfo, Jobs
+from backend.jobs.durable import Jobs
 from backend.jobs.errors import JobError, NoSuchJob
+from backend.jobs.info import JobInfo
 from backend.jobs.prelabel import Options
 
 __all__ = ["router"]

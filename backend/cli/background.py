@@ -43,15 +43,17 @@ def jobs(context: typer.Context, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
         if not found:
             output().print("there are no jobs: start one with regiontext prelabel --background")
             return
-        table = Table("id", "project", "state", "tasks", "failed", "left", box=None)
+        table = Table("id", "kind", "project", "state", "done", "failed", "left", "", box=None)
         for job in found:
             table.add_row(
                 job["id"],
-                str(job["project"]),
+                job["kind"],
+                "all" if job["project"] is None else str(job["project"]),
                 Text(job["state"], _STYLES.get(job["state"], "")),
                 _of(job),
                 str(job["failed"] or ""),
                 _time(job["eta_s"]) if job["state"] == "running" else "",
+                job["doing"],
             )
         output().print(table)
         for job in found:

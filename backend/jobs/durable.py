@@ -11,17 +11,17 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.errors import BackendError
-from backend.jobs import workflows
+from backend.jobs import finetune_durable, finetune_listing, workflows
 from backend.jobs.errors import JobError, NoSuchJob
+from backend.jobs.info import JobInfo, State
 from backend.jobs.prelabel import Options, Prelabelled
 from backend.jobs.running import Running
-from backend.jobs.workflows import State
 from backend.settings import Settings
 from backend.store import Store
 
@@ -31,33 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["JobInfo", "Jobs"]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class JobInfo:
-    """Where a job is, in tasks. total: None until it has started. eta_s: seconds left, None if unknown.
-
-    counts: tasks by how they ended. problems: the last ones, one line each. error: why it failed. times: UNIX seconds.
-    """
-
-    id: str
-    project: int
-    state: State
-    done: int
-    total: int | None
-    failed: int
-    eta_s: float | None
-    created: float
-    started: float | None
-    finished: float | None
-    error: str | None
-    counts: Mapping[str, int] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
-    kind: str = workflows.NAME
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self) | {"problems": list(self.problems)}
 
 
 class Jobs:
@@ -114,7 +87,8 @@ class Jobs:
         return found[0]
 
     async def pause(self, id: str) -> JobInfo:
-        """Stop a job within a second or so, for `resume`. Raises NoSuchJob, or JobError if it has ended."""
+        """Stop a job within a second or so, for `resume`. Raises NoSuchJob, or JobError if it has ended or cannot."""
+        _refuse_finetuning(await self.get(id), "end its command; the next one goes on with it")
         return await self._stop(id, "paused", ("queued", "running"))
 
     async def cancel(self, id: str) -> JobInfo:
@@ -129,6 +103,7 @@ class Jobs:
         job = await self.get(id)
         if job.state not in ("paused", "failed"):
             raise JobError(f"job {id} is {job.state}: only a paused or failed one can be resumed")
+        _refuse_finetuning(job, "`regiontext finetune` goes on with it")
         await asyncio.to_thread(workflows.resume, id, failed=job.state == "failed")
         return await self.get(id)
 
@@ -193,9 +168,17 @@ class Jobs:
 
         chosen = None if id is None else [id]
         found = DBOS.list_workflows(
-            name=workflows.NAME, workflow_ids=chosen, sort_desc=True, limit=50
+            name=[workflows.NAME, finetune_durable.NAME],
+            workflow_ids=chosen,
+            sort_desc=True,
+            limit=50,
         )
-        return [self._info(status) for status in found]
+        return [
+            finetune_listing.told(status, self._settings.data_dir)
+            if finetune_listing.is_finetuning(status)
+            else self._info(status)
+            for status in found
+        ]
 
     def _info(self, status: WorkflowStatus) -> JobInfo:
         state = workflows.state_of(status)
@@ -220,4 +203,10 @@ class Jobs:
             error=" ".join(str(status.error).split()) if status.error is not None else None,
             counts=dict(counts),
             problems=tuple(problems)[-20:],
+            kind=workflows.NAME,
         )
+
+
+def _refuse_finetuning(job: JobInfo, instead: str) -> None:
+    if job.kind == finetune_durable.NAME:
+        raise JobError(f"job {job.id} is a fine-tuning run: {instead}")

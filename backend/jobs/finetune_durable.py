@@ -19,7 +19,15 @@ from backend.jobs.errors import JobError, LabelStudioAway
 if TYPE_CHECKING:
     from dbos import DBOSClient, WorkflowStatus
 
-__all__ = ["Interrupted", "cancel_unfinished", "job_id", "step", "unfinished_runs", "working"]
+__all__ = [
+    "NAME",
+    "Interrupted",
+    "cancel_unfinished",
+    "job_id",
+    "step",
+    "unfinished_runs",
+    "working",
+]
 
 NAME = "finetune"
 _VERSION = "regiontext-finetune-2"

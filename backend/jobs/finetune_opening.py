@@ -19,7 +19,7 @@ from backend.jobs.runs import Chosen, begin_run, choose
 from backend.model_client import ModelClient
 from backend.store import ModelVersionRow, Store
 
-__all__ = ["choose_records", "root_of", "run_folder"]
+__all__ = ["choose_records", "opened_by", "root_of", "run_folder"]
 
 _JOB_NAME = "job.json"
 
@@ -69,7 +69,7 @@ def choose_records(
 
 def run_folder(store: Store, data_dir: Path, job: str) -> Path:
     """The folder that the job of this id opened before it was killed, or else a new one."""
-    found = _opened_by(job, data_dir)
+    found = opened_by(job, data_dir)
     if found is not None:
         return found
     with store.read() as session:
@@ -79,7 +79,8 @@ def run_folder(store: Store, data_dir: Path, job: str) -> Path:
     return run_dir
 
 
-def _opened_by(job: str, data_dir: Path) -> Path | None:
+def opened_by(job: str, data_dir: Path) -> Path | None:
+    """The folder of the run that the job of this id opened; None if there is none."""
     for path in (data_dir / "runs").glob(f"*/{_JOB_NAME}"):
         try:
             if json.loads(path.read_text(encoding="utf-8"))["id"] == job:

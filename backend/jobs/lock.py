@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
-__all__ = ["exclusive"]
+__all__ = ["exclusive", "is_held"]
 
 _POLL_S = 0.25
 
@@ -58,6 +58,18 @@ async def exclusive(
             file.write(str(os.getpid()))
             file.flush()
         yield
+
+
+def is_held(folder: Path, name: str) -> bool:
+    """Whether anybody holds the lock `name` in `folder` right now."""
+    try:
+        with (folder / f"{name}.lock").open("r+", encoding="utf-8") as file:
+            _take(file)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _holder(path: Path) -> str:

@@ -10,12 +10,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect, text
 
 from backend.errors import ModelUnavailable
 from backend.jobs.errors import JobError, LabelStudioAway
+from backend.jobs.info import State
 from backend.jobs.prelabel import Options
 from backend.store import Store
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "NAME",
     "RETRY",
-    "State",
     "cancel",
     "covering",
     "destroy",
@@ -38,8 +38,6 @@ __all__ = [
     "state_of",
     "step",
 ]
-
-State = Literal["queued", "running", "paused", "cancelled", "done", "failed"]
 
 # DBOS takes up again only what the same version began. Raise it when the steps of the workflow change.
 _VERSION = "regiontext-prelabel-1"

@@ -278,8 +278,8 @@ def _jobs(f: Figures, jobs: Sequence[Mapping[str, Any]]) -> str:
         (
             job.get("id", ""),
             job.get("kind", ""),
-            job.get("project", ""),
-            job.get("state", ""),
+            "all" if job.get("project") is None else job["project"],
+            " ".join(filter(None, (job.get("state"), job.get("doing")))),
             f"{job.get('done', 0)} of {job.get('total') if job.get('total') is not None else '?'}",
             job.get("failed") or "",
             f"{job['eta_s']:.0f} s" if job.get("eta_s") is not None else "",

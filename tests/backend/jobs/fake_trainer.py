@@ -23,7 +23,8 @@ def main() -> int:
     assert all((data / image).is_file() for line in lines for image in line["images"])
     print("a line that is no progress", flush=True)
     for step in (1, 2):
-        time.sleep(float(os.environ.get("FAKE_TRAINER_S", "0")))
+        every = os.environ.get("FAKE_TRAINER_S", "0")
+        time.sleep(float(os.environ.get("FAKE_TRAINER_LAST_S", every) if step == 2 else every))
         print(
             json.dumps({"step": step, "of": 2, "loss": 1 / step, "eta_s": 2.0 - step}), flush=True
         )

@@ -18,8 +18,9 @@ from sqlalchemy import create_engine, text
 
 from backend.app import create_app
 from backend.jobs import workflows
-from backend.jobs.durable import JobInfo, Jobs
+from backend.jobs.durable import Jobs
 from backend.jobs.errors import JobError
+from backend.jobs.info import JobInfo
 from backend.jobs.prelabel import Options
 from backend.settings import Settings
 from backend.store import Store

@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, select, text
 
 from backend.errors import BackendError
 from backend.jobs.collect import collect
+from backend.jobs.durable import Jobs
 from backend.jobs.errors import JobError, NotEnough
 from backend.jobs.finetune import (
     cancel_finetune,
@@ -28,6 +29,7 @@ from backend.jobs.finetune import (
 from backend.jobs.finetune_choice import begun_at, read_choice
 from backend.jobs.finetune_report import FinetuneOptions, FinetuneReport
 from backend.jobs.finetune_steps import PROGRESS_NAME
+from backend.jobs.info import JobInfo
 from backend.jobs.progress import Progress
 from backend.settings import Settings
 from backend.store import ModelVersionRow, OutcomeRow, Store
@@ -141,6 +143,66 @@ def test_cancelled_from_elsewhere(
     assert cancel_finetune(settings) == 0
     assert versions(store) == {}
     assert run(settings, project).name == "tiny:0002"
+
+
+def test_runs_are_listed_with_the_jobs(
+    model_server: FakeModelServer, settings: Settings, store: Store, project: int
+) -> None:
+    async def listed() -> JobInfo:
+        jobs = Jobs(settings, store)
+        try:
+            (found,) = await jobs.listing()
+            with pytest.raises(JobError, match="fine-tuning"):
+                await jobs.pause(found.id)
+            return found
+        finally:
+            await jobs.close()
+
+    async def resume(id: str) -> JobInfo:
+        jobs = Jobs(settings, store)
+        try:
+            return await jobs.resume(id)
+        finally:
+            await jobs.close()
+
+    process = start(settings, project, FAKE_TRAINER_LAST_S="120")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("training") and "(loss" in line:
+            break
+    job = asyncio.run(listed())
+    assert (job.kind, job.project, job.state) == ("finetune", project, "running")
+    assert job.total is not None and 0 < job.done <= job.total
+    assert job.doing == "training on corrections, loss 1.000"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert asyncio.run(listed()).state == "paused"
+    with pytest.raises(JobError, match="regiontext finetune"):
+        asyncio.run(resume(asyncio.run(listed()).id))
+    run(settings, project)
+    job = asyncio.run(listed())
+    assert (job.state, job.eta_s, job.doing) == ("done", 0.0, "")
+
+
+def test_a_run_is_cancelled_as_a_job(
+    model_server: FakeModelServer, settings: Settings, store: Store, project: int
+) -> None:
+    async def cancel() -> JobInfo:
+        jobs = Jobs(settings, store)
+        try:
+            (found,) = await jobs.listing()
+            return await jobs.cancel(found.id)
+        finally:
+            await jobs.close()
+
+    process = start(settings, project, FAKE_TRAINER_S="30")
+    deadline = time.monotonic() + 60
+    while not (settings.data_dir / "runs" / "0001" / "train.log").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert asyncio.run(cancel()).state == "cancelled"
+    assert process.wait(30) == 1
+    assert cancel_finetune(settings) == 0
 
 
 def test_what_is_chosen_is_kept_as_it_was(settings: Settings, project: int) -> None:

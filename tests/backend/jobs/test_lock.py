@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.jobs.lock import exclusive
+from backend.jobs.lock import exclusive, is_held
 from backend.jobs.outcomes import pair_ends, pair_key
 
 HOLD = """
@@ -35,7 +35,9 @@ def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
         [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
+    assert not is_held(tmp_path, "nothing")
     assert process.stdout.readline() == "held\n"
+    assert is_held(tmp_path, "job")
     told: list[str] = []
     with pytest.raises(TimeoutError):
         asyncio.run(asyncio.wait_for(take(tmp_path, "job", told), 0.6))

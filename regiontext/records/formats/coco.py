@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from regiontext.records.example import Example
 from regiontext.records.formats.coco_file import CocoFile
-from regiontext.records.formats.files import read_json
+from regiontext.records.formats.files import each_split, per_split, read_json
 from regiontext.records.formats.format import (
     Add,
     Carried,
@@ -78,17 +79,16 @@ class _Coco:
 
 
 @contextmanager
+def _opened(folder: Path, split: Split) -> Iterator[_Coco]:
+    files = _Coco(folder, split)
+    yield files
+    files.close()
+
+
+@contextmanager
 def _write(folder: Path, options: Options) -> Iterator[Add]:
-    files: dict[Split, _Coco] = {}
-
-    def add(example: Example) -> None:
-        if example.split not in files:
-            files[example.split] = _Coco(folder, example.split)
-        files[example.split].add(example)
-
-    yield add
-    for file in files.values():
-        file.close()
+    with each_split(partial(_opened, folder)) as of:
+        yield lambda example: of(example.split).add(example)
 
 
 def _read(folder: Path, options: Options) -> Iterator[Item]:
@@ -152,20 +152,21 @@ COCO = Format(
 
 
 @contextmanager
+def _opened_gpt4roi(path: Path) -> Iterator[CocoFile]:
+    file = CocoFile(path, categories=True)
+    yield file
+    file.close()
+
+
+@contextmanager
 def _write_gpt4roi(folder: Path, options: Options) -> Iterator[Add]:
-    files: dict[Split, CocoFile] = {}
+    with per_split(folder, GPT4ROI_NAME, _opened_gpt4roi) as of:
 
-    def add(example: Example) -> None:
-        split = example.split
-        if split not in files:
-            path = folder / GPT4ROI_NAME.replace("{split}", split)
-            files[split] = CocoFile(path, categories=True)
-        file = files[split]
-        file.put(file.annotation(example) | {"caption": example.text, "record": example.id})
+        def add(example: Example) -> None:
+            file = of(example.split)
+            file.put(file.annotation(example) | {"caption": example.text, "record": example.id})
 
-    yield add
-    for file in files.values():
-        file.close()
+        yield add
 
 
 def _read_gpt4roi(folder: Path, options: Options) -> Iterator[Item]:

@@ -8,17 +8,26 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from regiontext.errors import RecordError
 from regiontext.records.spine import compact
 from regiontext.records.splits import SPLITS, Split
 
-__all__ = ["JsonObject", "json_lines", "json_list", "per_split", "read_json", "read_json_lines"]
+__all__ = [
+    "JsonObject",
+    "each_split",
+    "json_lines",
+    "json_list",
+    "per_split",
+    "read_json",
+    "read_json_lines",
+]
 
 Put = Callable[[Any], None]
+Writer = TypeVar("Writer")
 
 
 @contextmanager
@@ -82,21 +91,26 @@ class JsonObject:
 
 
 @contextmanager
-def per_split(
-    folder: Path,
-    name: str,
-    opened: Callable[[Path], Any],
-) -> Iterator[Callable[[Split], Put]]:
-    """Yield `put_of(split)`. `name` holds {split}; a split without records gets no file."""
+def each_split(
+    opened: Callable[[Split], AbstractContextManager[Writer]],
+) -> Iterator[Callable[[Split], Writer]]:
+    """Yield `of(split)`, what `opened(split)` gives, opened once; a split without records is never opened."""
     with ExitStack() as stack:
-        puts: dict[Split, Put] = {}
+        writers: dict[Split, Writer] = {}
 
-        def put_of(split: Split) -> Put:
-            if split not in puts:
-                puts[split] = stack.enter_context(opened(folder / name.replace("{split}", split)))
-            return puts[split]
+        def of(split: Split) -> Writer:
+            if split not in writers:
+                writers[split] = stack.enter_context(opened(split))
+            return writers[split]
 
-        yield put_of
+        yield of
+
+
+def per_split(
+    folder: Path, name: str, opened: Callable[[Path], AbstractContextManager[Writer]]
+) -> AbstractContextManager[Callable[[Split], Writer]]:
+    """`each_split` of one file each; `name` holds {split}."""
+    return each_split(lambda split: opened(folder / name.replace("{split}", split)))
 
 
 def read_json(folder: Path, name: str) -> Iterator[tuple[Split, Any]]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from regiontext.records.example import Example
-from regiontext.records.formats.files import json_list, read_json
+from regiontext.records.formats.files import each_split, json_list, read_json
 from regiontext.records.formats.format import (
     Add,
     Carried,
@@ -100,18 +101,17 @@ class _Split:
 
 
 @contextmanager
-def _write(folder: Path, options: Options) -> Iterator[Add]:
+def _opened(folder: Path, split: Split) -> Iterator[_Split]:
     with ExitStack() as stack:
-        files: dict[Split, _Split] = {}
+        files = _Split(folder, split, stack)
+        yield files
+        files.flush()
 
-        def add(example: Example) -> None:
-            if example.split not in files:
-                files[example.split] = _Split(folder, example.split, stack)
-            files[example.split].add(example)
 
-        yield add
-        for file in files.values():
-            file.flush()
+@contextmanager
+def _write(folder: Path, options: Options) -> Iterator[Add]:
+    with each_split(partial(_opened, folder)) as of:
+        yield lambda example: of(example.split).add(example)
 
 
 def _read(folder: Path, options: Options) -> Iterator[Item]:

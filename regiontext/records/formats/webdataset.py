@@ -11,7 +11,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from PIL import Image
 from regiontext.coco import coco_to_mask
 from regiontext.errors import RecordError
 from regiontext.records.example import Example
+from regiontext.records.formats.files import each_split
 from regiontext.records.formats.format import Add, Carried, Format, Item, Options, no_reason
 from regiontext.records.spine import compact
 from regiontext.records.splits import SPLITS, Split
@@ -81,18 +82,8 @@ def _mask_png(code: Mapping[str, Any]) -> bytes:
 
 @contextmanager
 def _write(folder: Path, options: Options) -> Iterator[Add]:
-    shards: dict[Split, _Shards] = {}
-
-    def add(example: Example) -> None:
-        if example.split not in shards:
-            shards[example.split] = _Shards(folder, example.split)
-        shards[example.split].add(example)
-
-    try:
-        yield add
-    finally:
-        for shard in shards.values():
-            shard.close()
+    with each_split(lambda split: closing(_Shards(folder, split))) as of:
+        yield lambda example: of(example.split).add(example)
 
 
 def _read(folder: Path, options: Options) -> Iterator[Item]:

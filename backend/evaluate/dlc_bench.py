@@ -20,7 +20,6 @@ Pure but for reading the folder. Knows nothing of who asks.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.evaluate.errors import WrongFolder
+from backend.evaluate.folder import Published
 from regiontext.coco import coco_to_mask
 from regiontext.metrics.two_samples import Average, average
 from regiontext.region import Region
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 _FILES = ("annotations.json", "qa.json", "class_names.json")
-_WHERE = "get it from https://huggingface.co/datasets/nvidia/DLC-Bench"
+_PUBLISHED = Published("DLC-Bench", "https://huggingface.co/datasets/nvidia/DLC-Bench")
 _LETTERS = "ABCDEFGHIJ"
 
 PROMPT = """Below are a description of an object in a picture that you cannot see, and a question about the object. \
@@ -80,7 +80,7 @@ class DlcItem:
 
 def read_dlc_bench(folder: Path) -> list[DlcItem]:
     """The regions that have questions, in their order. Raises WrongFolder with what is missing or odd."""
-    annotations, asked, names = (_json(folder, name) for name in _FILES)
+    annotations, asked, names = (_PUBLISHED.read(folder, name) for name in _FILES)
     try:
         files = {image["id"]: str(image["file_name"]) for image in annotations["images"]}
         regions = {str(entry["id"]): entry for entry in annotations["annotations"]}
@@ -94,27 +94,12 @@ def read_dlc_bench(folder: Path) -> list[DlcItem]:
             for id, questions in asked.items()
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WrongFolder(
-            f"{folder} is no whole DLC-Bench: {' '.join(_FILES)} do not fit together "
-            f"({type(error).__name__}: {error}); {_WHERE}"
-        ) from error
-    missing = next((item.image for item in items if not item.image.is_file()), None)
-    if missing is not None:
-        raise WrongFolder(f"{folder} is no whole DLC-Bench: {missing} is not there; {_WHERE}")
+        why = f"{' '.join(_FILES)} do not fit together ({type(error).__name__}: {error})"
+        raise _PUBLISHED.not_whole(folder, why) from error
+    _PUBLISHED.check_pictures(folder, (item.image for item in items))
     if not items:
-        raise WrongFolder(f"{folder / 'qa.json'} asks nothing; {_WHERE}")
+        raise WrongFolder(f"{folder / 'qa.json'} asks nothing; {_PUBLISHED.where}")
     return items
-
-
-def _json(folder: Path, name: str) -> Any:
-    try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        inside = next((child for child in folder.glob(f"*/{name}")), None)
-        hint = f"; did you mean {inside.parent}?" if inside else f"; {_WHERE}"
-        raise WrongFolder(f"{folder} is no DLC-Bench: it has no {name}{hint}") from error
-    except (OSError, ValueError) as error:
-        raise WrongFolder(f"{folder / name} cannot be read: {error}") from error
 
 
 def _question(entry: Any) -> DlcQuestion:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from backend.evaluate.errors import WrongFolder
+from backend.evaluate.folder import Published
 from regiontext.metrics.two_samples import average
 
 __all__ = [
@@ -44,7 +45,7 @@ __all__ = [
 SPLITS = ("bbox", "human")
 TRIES = 5
 _META = "vip-bench-meta-data.json"
-_WHERE = "get it from https://huggingface.co/datasets/mucai/ViP-Bench"
+_PUBLISHED = Published("ViP-Bench", "https://huggingface.co/datasets/mucai/ViP-Bench")
 
 PROMPT = """You grade answers. Each row of the table below has a question about a picture, the ground truth, the \
 prediction of an AI model, and how correct the prediction is: a number from 0.0 (totally wrong) over 0.1, 0.2, … to \
@@ -80,10 +81,10 @@ def read_vip_bench(folder: Path, split: str) -> list[VipItem]:
     """The questions of a split, in the order of the metadata. Raises WrongFolder with what is missing or odd."""
     if split not in SPLITS:
         raise WrongFolder(f"ViP-Bench has no split {split!r}; it has {' and '.join(SPLITS)}")
-    meta = _json(folder / _META, folder)
+    meta = _PUBLISHED.read(folder, _META)
     asked = _questions(folder / split / "questions.jsonl", folder)
     if not isinstance(meta, dict) or not meta:
-        raise WrongFolder(f"{folder / _META} holds no items; {_WHERE}")
+        raise WrongFolder(f"{folder / _META} holds no items; {_PUBLISHED.where}")
     items = []
     for id, item in meta.items():
         try:
@@ -98,34 +99,17 @@ def read_vip_bench(folder: Path, split: str) -> list[VipItem]:
                 )
             )
         except (KeyError, TypeError) as error:
-            raise WrongFolder(
-                f"{folder} is no whole ViP-Bench: item {id} lacks {error} in {_META} or in "
-                f"{split}/questions.jsonl; {_WHERE}"
-            ) from error
-    missing = next((item.image for item in items if not item.image.is_file()), None)
-    if missing is not None:
-        raise WrongFolder(f"{folder} is no whole ViP-Bench: {missing} is not there; {_WHERE}")
+            why = f"item {id} lacks {error} in {_META} or in {split}/questions.jsonl"
+            raise _PUBLISHED.not_whole(folder, why) from error
+    _PUBLISHED.check_pictures(folder, (item.image for item in items))
     return items
-
-
-def _json(path: Path, folder: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        inside = next((child for child in folder.glob(f"*/{path.name}")), None)
-        hint = f"; did you mean {inside.parent}?" if inside else f"; {_WHERE}"
-        raise WrongFolder(f"{folder} is no ViP-Bench: it has no {path.name}{hint}") from error
-    except (OSError, ValueError) as error:
-        raise WrongFolder(f"{path} cannot be read: {error}") from error
 
 
 def _questions(path: Path, folder: Path) -> dict[str, Mapping[str, Any]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise WrongFolder(
-            f"{folder} is no whole ViP-Bench: {path} cannot be read; {_WHERE}"
-        ) from error
+        raise _PUBLISHED.not_whole(folder, f"{path} cannot be read") from error
     found: dict[str, Mapping[str, Any]] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from model_server.fused import Fused, Pair
+from model_server.fused import Fused, Pair, linear_groups
 from model_server.layers import ACTIVATIONS, run_layers, step
 
 __all__ = ["Decoder", "Rows", "Segment"]
@@ -99,14 +99,7 @@ class Decoder:
         self._scale = float(first.scaling)
         self._eps = float(text.norm.variance_epsilon)
         self._layers = list(text.layers)
-        self.fused = Fused(
-            model,
-            [
-                [getattr(getattr(layer, part), name) for name in names]
-                for layer in self._layers
-                for part, names in _FUSED
-            ],
-        )
+        self.fused = Fused(model, linear_groups(self._layers, _FUSED))
         self._weights = self._with_norms(self.fused.weights)
         self._merged: tuple[list[Pair], list[Tensor]] | None = None
         self._pool = self._weights[1].new_empty(0)
@@ -129,9 +122,8 @@ class Decoder:
             and model.get_output_embeddings().bias is None
             and all(
                 type(module) is nn.Linear
-                for layer in text.layers
-                for part, names in _FUSED
-                for module in (getattr(getattr(layer, part), name) for name in names)
+                for group in linear_groups(text.layers, _FUSED)
+                for module in group
             )
         )
 

@@ -7,12 +7,12 @@ matrices are for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Fused", "LowRank", "Pair"]
+__all__ = ["Fused", "LowRank", "Pair", "linear_groups"]
 
 LowRank = tuple[Tensor, Tensor]
 """A float[r, in] and B float[out, r], the scale already in B: the layer adds x A^T B^T."""
@@ -97,6 +97,17 @@ class Fused:
                 column += rank
             row += module.out_features
         return [a, b]
+
+
+def linear_groups(
+    layers: Iterable[nn.Module], names: Sequence[tuple[str, Sequence[str]]]
+) -> list[list[nn.Linear]]:
+    """Every layer's groups, one layer after the other; `names` has each group's part of the layer and its members."""
+    return [
+        [getattr(getattr(layer, part), name) for name in group]
+        for layer in layers
+        for part, group in names
+    ]
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from model_server.families.features import feature_layers, projector
-from model_server.fused import Fused, Pair
+from model_server.fused import Fused, Pair, linear_groups
 from model_server.layers import ACTIVATIONS, see_layers
 
 __all__ = ["Tower"]
@@ -42,14 +42,7 @@ class Tower:
         self._eps = float(tower.config.layer_norm_eps)
         self._activation = ACTIVATIONS[tower.config.hidden_act]
         self._layers = list(tower.encoder.layers)
-        self.fused = Fused(
-            model,
-            [
-                [getattr(getattr(layer, part), name) for name in names]
-                for layer in self._layers
-                for part, names in _FUSED
-            ],
-        )
+        self.fused = Fused(model, linear_groups(self._layers, _FUSED))
         self._weights = self._with_norms(self.fused.weights)
         self._merged: tuple[list[Pair], list[Tensor]] | None = None
 
@@ -60,10 +53,9 @@ class Tower:
             return False
         tower: Any = model.model.vision_tower
         return tower.config.hidden_act in ACTIVATIONS and all(
-            type(getattr(getattr(layer, part), name)) is nn.Linear
-            for layer in tower.encoder.layers
-            for part, names in _FUSED
-            for name in names
+            type(module) is nn.Linear
+            for group in linear_groups(tower.encoder.layers, _FUSED)
+            for module in group
         )
 
     def see(self, pixels: Tensor, adapter: str | None = None) -> Tensor:

@@ -18,8 +18,7 @@ from transformers import VipLlavaForConditionalGeneration
 from model_server.architectures.tiny import Shape
 from model_server.training.packing import Packed, decoder_states, pack, vision_states
 from model_server.training.readings import Placed, Readouts, place
-from model_server.training.stream import DENSE, Encoded, sequence_length
-from model_server.worlds import vocabulary
+from model_server.training.stream import DENSE, Encoded, dense_classes, sequence_length
 
 __all__ = ["Batch", "DenseHeads", "Losses", "collate", "losses", "optimisers"]
 
@@ -30,9 +29,8 @@ class DenseHeads(nn.Module):
     def __init__(self, width: int) -> None:
         """Make one readout per name of DENSE over vision features of `width`."""
         super().__init__()
-        counts = {n: 2 if n == "marked" else 1 + len(vocabulary.values(n)) for n in DENSE}
         self.norm = nn.LayerNorm(width)
-        self.heads = nn.ModuleList(nn.Linear(width, counts[name]) for name in DENSE)
+        self.heads = nn.ModuleList(nn.Linear(width, dense_classes(name)) for name in DENSE)
 
     def forward(self, state: torch.Tensor) -> list[torch.Tensor]:
         """Logits float[B, patches, classes] per name of DENSE for hidden states float[B, 1 + patches, width]."""

@@ -22,13 +22,25 @@ from model_server.training.packing import EncodedTurn, encode_turns
 from model_server.training.readings import readings
 from model_server.worlds import asking, vocabulary
 from model_server.worlds.samples import Example, examples
+from regiontext.marks.kinds import COLOURS, KINDS
+from regiontext.marks.style import Style
 from regiontext.marks.view import View
 
-__all__ = ["DENSE", "Encoded", "Pool", "Stream", "dense_labels", "encode", "sequence_length"]
+__all__ = [
+    "DENSE",
+    "Encoded",
+    "Pool",
+    "Stream",
+    "dense_classes",
+    "dense_labels",
+    "encode",
+    "sequence_length",
+]
 
-# What every image patch is told to be: the attribute's word + 1, 0 where no object is; and whether a marked object is
-# there (1) or not (0).
-DENSE: tuple[str, ...] = ("shape", "colour", "material", "marked")
+# What every image patch is told to be: the attribute's word + 1, 0 where no object is; whether a marked object is there
+# (1) or not (0); and in which kind and colour it is marked (place + 1, the last for an unnamed colour), so that two
+# marks can be told apart.
+DENSE: tuple[str, ...] = ("shape", "colour", "material", "marked", "mark kind", "mark colour")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +57,17 @@ class Encoded:
     told: list[NDArray[np.int16]]
 
 
+def dense_classes(name: str) -> int:
+    """How many labels one of `DENSE` has."""
+    if name == "marked":
+        return 2
+    if name == "mark kind":
+        return 1 + len(KINDS)
+    if name == "mark colour":
+        return 2 + len(COLOURS)
+    return 1 + len(vocabulary.values(name))
+
+
 def dense_labels(example: Example, shape: Shape) -> NDArray[np.uint8]:
     """Return uint8[len(DENSE), patches]: what lies at each patch's centre, row by row."""
     fitted = fit_square(Image.fromarray(example.labels), shape.image, fill=0, nearest=True)
@@ -53,11 +76,22 @@ def dense_labels(example: Example, shape: Shape) -> NDArray[np.uint8]:
     table = np.zeros((len(DENSE), len(example.objects) + 1), dtype=np.uint8)
     for row, name in enumerate(DENSE):
         for index, thing in enumerate(example.objects):
-            if name == "marked":
-                table[row, index + 1] = index in example.targets
+            if name.startswith("mark"):
+                if index in example.targets:
+                    style = example.styles[example.targets.index(index)]
+                    table[row, index + 1] = _marked(name, style)
             else:
                 table[row, index + 1] = 1 + vocabulary.values(name).index(getattr(thing, name))
     return table[:, seen]
+
+
+def _marked(name: str, style: Style) -> int:
+    if name == "mark kind":
+        return 1 + KINDS.index(style.kind)
+    if name == "mark colour":
+        names = list(COLOURS)
+        return 1 + (len(names) if style.colour is None else names.index(style.colour))
+    return 1
 
 
 def encode(

@@ -20,6 +20,7 @@ from model_server.worlds.paint import paint_labels
 from model_server.worlds.pairs import shared
 from model_server.worlds.scenes import Object, Scene, sample_scene
 from model_server.worlds.turns import PAIR_KINDS, SINGLE_KINDS, Turn, pair_turns, single_turns
+from regiontext.marks.style import Style
 from regiontext.marks.view import View, crop_box
 from regiontext.region import Region
 
@@ -52,7 +53,8 @@ class Sample:
 class Example:
     """A rendered view with its turns.
 
-    labels: uint8[H, W] over the crop, 0 behind, else 1 + index into `objects`; targets: the marked objects' indices.
+    labels: uint8[H, W] over the crop, 0 behind, else 1 + index into `objects`; targets: the marked objects' indices;
+    styles: how each of these is marked.
     """
 
     images: tuple[Image.Image, ...]
@@ -60,6 +62,7 @@ class Example:
     labels: NDArray[np.uint8]
     objects: tuple[Object, ...]
     targets: tuple[int, ...]
+    styles: tuple[Style, ...]
 
 
 def scene_image(
@@ -133,7 +136,8 @@ def examples(
             if own.scope != "whole":
                 box = crop_box(about, picture.size, context=own.context, min_side=own.min_side)
             x0, y0, x1, y1 = box
-            yield Example(shown.images, turns, labels[y0:y1, x0:x1], scene.objects, targets)
+            styles = tuple(mark.style for mark in shown.marks[-1])
+            yield Example(shown.images, turns, labels[y0:y1, x0:x1], scene.objects, targets, styles)
 
 
 def _chosen(

@@ -29,9 +29,16 @@ from model_server.training.packing import (  # noqa: E402
     vision_states,
 )
 from model_server.training.readings import READ, Readouts, readings  # noqa: E402
-from model_server.training.stream import DENSE, Pool, dense_labels, encode  # noqa: E402
+from model_server.training.stream import (  # noqa: E402
+    DENSE,
+    Pool,
+    dense_classes,
+    dense_labels,
+    encode,
+)
 from model_server.worlds import vocabulary  # noqa: E402
 from model_server.worlds.samples import bundled_view, examples  # noqa: E402
+from regiontext.marks.kinds import COLOURS, KINDS  # noqa: E402
 
 pytestmark = pytest.mark.model
 
@@ -140,6 +147,30 @@ def test_dense_labels_say_what_lies_at_each_patch(some):
         if len(example.targets) == 1 and marked.any():
             colour = labels[DENSE.index("colour"), marked]
             assert set(colour) == {1 + vocabulary.COLOURS.index(thing.colour)}
+
+
+def test_dense_labels_tell_two_marks_apart(some):
+    apart = 0
+    for example in (e for e in some if len(e.targets) == 2):
+        labels = dense_labels(example, SHAPE)
+        marked = labels[DENSE.index("marked")] == 1
+        seen = {
+            tuple(labels[[DENSE.index("mark kind"), DENSE.index("mark colour")], patch])
+            for patch in np.flatnonzero(marked)
+        }
+        told = {
+            (
+                1 + KINDS.index(style.kind),
+                1 + (len(COLOURS) if style.colour is None else list(COLOURS).index(style.colour)),
+            )
+            for style in example.styles
+        }
+        assert len(told) == 2
+        assert seen <= told
+        apart += len(seen) == 2
+        assert not labels[DENSE.index("mark kind"), ~marked].any()
+        assert labels.max(axis=1)[-2:].tolist() < [dense_classes(n) for n in DENSE[-2:]]
+    assert apart
 
 
 def test_two_pictures_follow_each_other_in_one_sequence(tokenizer):

@@ -1,11 +1,15 @@
 """Imports run one way, `backend → regiontext ← model_server`, and every public module says what it offers.
 
+`plugin` stands apart: it runs in Label Studio's process, where nothing of ours has to be installed, and meets the
+backend over HTTP only, by one module.
+
 Read from the source, so that an import inside a function counts like one at the top.
 """
 
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -19,14 +23,20 @@ STORE = ("sqlalchemy", "alembic", "psycopg")
 TORCH = ("torch", "transformers", "peft", "trl", "accelerate", "safetensors")
 
 FORBIDDEN = {
-    "regiontext": ("backend", "model_server", *WEB, *STORE, *TORCH),
-    "backend": ("model_server", *TORCH),
-    "model_server": ("backend", "label_studio_sdk", *STORE),
+    "regiontext": ("backend", "model_server", "plugin", *WEB, *STORE, *TORCH),
+    "backend": ("model_server", "plugin", *TORCH),
+    "model_server": ("backend", "plugin", "label_studio_sdk", *STORE),
+    "plugin": ("backend", "model_server", "regiontext", *STORE, *TORCH),
 }
 
+# What Label Studio's process has: `core`, `ml` and `tasks` are packages of Label Studio itself.
+BESIDE_PLUGIN = {"plugin", "core", "ml", "tasks", "django", "requests", *sys.stdlib_module_names}
+
 WITHOUT_ALL = {
-    # Django reads every name of it; alembic looks for these by their own names.
+    # Django reads every name of these; alembic looks for the others by their own names.
     "backend/up/label_studio_settings.py",
+    "plugin/settings.py",
+    "plugin/urls.py",
     "backend/store/migrations/env.py",
     "backend/store/migrations/versions/0001_first_schema.py",
     "backend/store/migrations/versions/0002_projects.py",
@@ -89,7 +99,7 @@ def defined(tree: ast.Module) -> set[str]:
 @pytest.mark.parametrize("package", FORBIDDEN)
 def test_imports_run_one_way(package: str) -> None:
     found = sources(package)
-    assert len(found) > 10
+    assert len(found) > (6 if package == "plugin" else 10)
     wrong = [
         f"{path.relative_to(ROOT)}:{line} imports {name}"
         for path in found
@@ -97,6 +107,26 @@ def test_imports_run_one_way(package: str) -> None:
         if name.partition(".")[0] in FORBIDDEN[package]
     ]
     assert wrong == []
+
+
+def test_the_plugin_needs_only_what_label_studio_brings() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in sources("plugin")
+        for line, name in imported(tree_of(path))
+        if name.partition(".")[0] not in BESIDE_PLUGIN
+    ]
+    assert wrong == []
+
+
+def test_one_module_of_the_plugin_speaks_http_and_it_knows_no_label_studio() -> None:
+    speaks = ("requests", "http", "urllib", "socket", "ssl")
+    found = {
+        path.name: {name.partition(".")[0] for _, name in imported(tree_of(path))}
+        for path in sources("plugin")
+    }
+    assert [name for name, names in found.items() if names & set(speaks)] == ["road.py"]
+    assert not found["road.py"] & {"core", "ml", "tasks", "django"}
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)

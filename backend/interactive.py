@@ -30,10 +30,12 @@ from backend.label_studio import async_client, project_id
 from backend.ledger import Call, Ledger, Pending
 from backend.masking import click_in, mask_control
 from backend.origin import created_in
+from backend.outgoing import regional
 from backend.relate import merged_lines
 from regiontext.errors import ConfigError, RegiontextError
 from regiontext.labelstudio.config import LabelingConfig, parse_config
 from regiontext.labelstudio.decode import is_shape
+from regiontext.labelstudio.leaks import is_bare, without_leaks
 from regiontext.labelstudio.results import (
     Result,
     check_results,
@@ -105,23 +107,29 @@ def config_of(xml: str) -> LabelingConfig:
 
 
 async def interact(assistant: Assistant, ledger: Ledger, request: Interactive) -> list[Result]:
-    """The results that answer the request, never without its shapes. Does not raise; keeps to the time budget."""
+    """The results that answer the request, with all its shapes or empty, see `outgoing`: then the page is left alone.
+
+    Does not raise; keeps to the time budget.
+    """
     deadline = time.monotonic() + max(0.1, assistant.settings.budget_s - _RESERVE_S)
-    context = [dict(item) for item in request.context]
+    context = without_leaks(request.context)
     try:
         config = config_of(request.label_config)
         project, task = project_id(request.project), int(request.task["id"])
         refusal = await _refusal(assistant, request.project)
         known = known_of(request.task)
+        if known.relabels or any(map(is_bare, request.context)):
+            _log.warning("not answered: the page would relabel it all", extra={"task": task})
+            return []
         # A project that is refused is told from the one of its number by when it was created.
         number = project if refusal is None else -(created_in(request.project) or 1)
         call = ledger.open(number, task, context, known, now=time.time(), on_page=request.page)
     except ConfigError as error:
         _log.warning("an interactive call is echoed: %s", error)
-        return _noted(context, " ".join(str(error).split()))
+        return _noted(regional(context), " ".join(str(error).split()))
     except (RegiontextError, BackendError, KeyError, TypeError, ValueError) as error:
         _log.warning("an interactive call is echoed: %s", error)
-        return context
+        return regional(context)
     try:
         said = said_in(config, context)
         prompt = said[-1] if ledger.prompt_is_new(call, said) else None
@@ -163,13 +171,15 @@ async def _guarded(turn: _Turn) -> list[Result]:
         return await asyncio.wait_for(_answered(turn), turn.left + _RESERVE_S / 2)
     except TimeoutError:
         _log.warning("an interactive call ran out of time", extra=about)
-        return _noted(turn.context, "out of time")
+        return _noted(regional(turn.context), "out of time")
     except (BackendError, RegiontextError) as error:
         _log.warning("an interactive call stays unfilled: %s", error, extra=about)
-        return _noted(turn.context, " ".join(str(error).split()))
+        return _noted(regional(turn.context), " ".join(str(error).split()))
     except Exception as error:
         _log.exception("an interactive call failed", extra=about)
-        return _noted(turn.context, f"internal error ({type(error).__name__}); see the log")
+        return _noted(
+            regional(turn.context), f"internal error ({type(error).__name__}); see the log"
+        )
 
 
 async def _overtaken(turn: _Turn, own: Sequence[Result]) -> list[Result]:
@@ -367,18 +377,17 @@ def _written(turn: _Turn, target: Target, answers: Answers) -> list[Result]:
 
 
 def _whole_image(turn: _Turn, answers: Answers) -> list[Result]:
-    """The results of the request that belong to no region, as they came; relation sentences are appended to theirs."""
-    echoed = [item for item in turn.context if item.get("id") not in turn.call.own]
+    """The text of the relations if there is something to add to it; of the rest, what no region can be found for."""
+    odd = [item for item in regional(turn.context) if item.get("id") not in turn.call.own]
     area = turn.config.relation_field
     lines = [suggestion.value[0] for suggestion in answers.sentences]
     if area is None or not lines:
-        return echoed
-    sent = next((item for item in echoed if item.get("from_name") == area.name), None)
+        return odd
+    sent = next((item for item in turn.context if item.get("from_name") == area.name), None)
     there = sent or turn.known.results.image_fields.get(area.name)
     merged = merged_lines(text_of(there) if there else (), lines)
     id = str(there["id"]) if there else secrets.token_urlsafe(8)
-    rest = [item for item in echoed if item is not sent]
-    return [*rest, image_field_result(area, merged, id=id)]
+    return [*odd, image_field_result(area, merged, id=id)]
 
 
 def _noted(results: Sequence[Result], note: str | None) -> list[Result]:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from regiontext.labelstudio.decode import is_shape
+from regiontext.labelstudio.leaks import is_bare, without_leaks
 from regiontext.labelstudio.results import Result, Results, read_results, text_of
 
 __all__ = [
@@ -49,7 +50,8 @@ class Known:
     """results: what is on the annotator's screen as far as Label Studio knows. draft: None without one.
 
     saved_at: when an annotation of the task was last saved, None without any. annotators: who has annotated it. drafts:
-    how many drafts the asking user has: a tab of the browser each.
+    how many drafts the asking user has: a tab of the browser each. relabels: whether the page gives one label to all
+    that it accepts, since a text about the whole image has it.
     """
 
     results: Results
@@ -58,6 +60,7 @@ class Known:
     raw: tuple[Result, ...] = ()
     annotators: frozenset[str] = frozenset()
     drafts: int = 0
+    relabels: bool = False
 
     @property
     def may_be_anothers(self) -> bool:
@@ -79,22 +82,31 @@ def known_of(task: Mapping[str, Any]) -> Known:
             saved_at=_seconds(newest.get("updated_at")),
             owner=owner if isinstance(owner, str) else None,
         )
-        raw = results_in(newest)
+        open_one: Mapping[str, Any] = newest
     elif len(annotations) == 1:
-        raw = results_in(annotations[0])
+        open_one = annotations[0]
     elif not annotations and predictions:
-        raw = results_in(predictions[-1])
+        open_one = predictions[-1]
     else:
         # Of several annotations nobody can tell which one is open.
-        raw = []
+        open_one = {}
+    raw = results_in(open_one)
     saved = [s for a in annotations if (s := _seconds(a.get("updated_at"))) is not None]
     by = frozenset(name for a in annotations if (name := _author(a)) is not None)
-    return Known(read_results(raw), draft, max(saved, default=None), tuple(raw), by, len(drafts))
+    return Known(
+        results=read_results(raw),
+        draft=draft,
+        saved_at=max(saved, default=None),
+        raw=tuple(raw),
+        annotators=by,
+        drafts=len(drafts),
+        relabels=any(is_bare(item) for item in _objects(open_one.get("result"))),
+    )
 
 
 def results_in(holder: Mapping[str, Any]) -> list[Result]:
-    """The results of an annotation, draft or prediction; those that are no objects are left out."""
-    return [dict(item) for item in _objects(holder.get("result"))]
+    """The results of an annotation, draft or prediction, without what is no object and without leaked labels."""
+    return without_leaks(_objects(holder.get("result")))
 
 
 def bundle(results: Sequence[Mapping[str, Any]], region_id: str) -> list[Result]:

@@ -24,6 +24,7 @@ from backend.batch import predict_batch
 from backend.events import keep_event
 from backend.interactive import Interactive, config_of, interact
 from backend.logs import request_context
+from backend.outgoing import entry_of, regional
 from backend.protocol import Backend
 from backend.running import BackendThread, running_backend
 from backend.security import may_send_webhook
@@ -134,7 +135,7 @@ class RegiontextModel(_base()):  # type: ignore[misc]
                     )
                 )
             call = Interactive(tasks[0] if tasks else {}, str(project), config, tuple(shapes))
-            return [{"result": await interact(backend.assistant, backend.ledger, call)}]
+            return [entry_of(await interact(backend.assistant, backend.ledger, call))]
 
         try:
             thread = self.backends.get()
@@ -144,7 +145,7 @@ class RegiontextModel(_base()):  # type: ignore[misc]
         except Exception:
             # An error, or an answer without them, would delete the annotator's regions.
             _log.exception("a call failed")
-            return _sendable([{"result": shapes}] if interactive else [[] for _ in tasks])
+            return _sendable([entry_of(regional(shapes))] if interactive else [[] for _ in tasks])
 
     def fit(self, *args: Any, event: str | None = None, data: Any = None, **kwargs: Any) -> None:
         """Keep a webhook, to be worked off by the process that answers; fine-tuning is `regiontext finetune`.

@@ -24,6 +24,7 @@ from backend.errors import BackendError, OtherLabelStudio
 from backend.events import EventWorker, keep_event
 from backend.interactive import Interactive, config_of, interact
 from backend.ledger import Ledger
+from backend.outgoing import entry_of, regional
 from backend.security import may_send_webhook
 from backend.serving import served, unknown_yet
 from backend.settings import Settings
@@ -126,7 +127,7 @@ async def predict(request: Request) -> Response:
     except Exception:
         # An HTTP error, or an answer without them, would delete the annotator's regions.
         _log.exception("an interactive call failed")
-        answer = results
+        answer = regional(results)
     _log.info(
         "answered",
         extra={
@@ -135,7 +136,7 @@ async def predict(request: Request) -> Response:
             "results": len(answer),
         },
     )
-    return _json({"results": [{"result": answer}]})
+    return _json({"results": [entry_of(answer)]})
 
 
 @router.post("/webhook")

@@ -45,12 +45,13 @@ class Stage:
         return self.backend.store
 
     def predict(self, body: dict[str, Any]) -> list[dict[str, Any]]:
-        """The results of an interactive call."""
+        """The results of an interactive call; empty for null."""
         response = self.http.post("/predict", json=body)
         assert response.status_code == 200, response.text
         results = response.json()["results"]
         assert len(results) == 1
-        found: list[dict[str, Any]] = results[0]["result"]
+        assert results[0]["result"] != [], "at an empty list the page deletes whatever waits"
+        found: list[dict[str, Any]] = results[0]["result"] or []
         return found
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from regiontext.labelstudio.checks import SHAPE_KEYS
 from regiontext.labelstudio.decode import is_shape
+from regiontext.labelstudio.leaks import is_bare, leaked
 
-__all__ = ["lost", "mutants", "nonsense", "recorded"]
+__all__ = ["leaks_in", "lost", "mutants", "nonsense", "recorded"]
 
 Body = dict[str, Any]
 
@@ -54,20 +56,34 @@ def lost(body: Body, answer: Any) -> list[str]:
     """Ids of shapes the page would lose: sent in the context, and not in the answer under their id.
 
     A prompt drawn around or clicked on a region that is known already hands its place to that region, so then one of
-    the regions known from drafts and annotations has to be there instead.
+    the regions known from drafts and annotations has to be there instead. Null loses nothing, but is right only where
+    the page would relabel whatever it accepts.
     """
     params = body.get("params")
     context = params.get("context") if isinstance(params, dict) else None
     sent = context.get("result") if isinstance(context, dict) else None
     if not isinstance(sent, list):
         return []
-    results = answer["results"][0]["result"]
-    back = [item.get("id") for item in results if isinstance(item, dict) and is_shape(item)]
-    ids = [item.get("id") for item in sent if isinstance(item, dict) and is_shape(item)]
+    ids = [item.get("id") for item in sent if isinstance(item, dict) and _is_region(item)]
     ids = [id for id in ids if isinstance(id, str)]
+    results = answer["results"][0]["result"]
+    if results is None:
+        everything = [*_dicts(sent), *_dicts(body.get("tasks"))]
+        return [] if any(map(is_bare, everything)) else [repr(id)[:80] for id in ids]
+    back = [item.get("id") for item in results if isinstance(item, dict) and is_shape(item)]
     known = [item.get("id") for item in _dicts(body.get("tasks")) if is_shape(item)]
     instead = [id for id in back if id in known]
     return [repr(id)[:80] for id in ids if id not in back and not instead]
+
+
+def leaks_in(answer: Any) -> int:
+    """How many labels in an answer, interactive or batch, are not their region's own."""
+    entries = [entry for entry in answer["results"] if isinstance(entry, dict)]
+    return sum(len(leaked(entry.get("result") or [])) for entry in entries)
+
+
+def _is_region(item: Mapping[str, Any]) -> bool:
+    return is_shape(item) and not is_bare(item)
 
 
 def nonsense(rng: random.Random) -> Callable[[str, list[str]], str]:
@@ -167,6 +183,29 @@ def _text(body: Body, rng: random.Random) -> None:
     holder[key] = json.dumps(holder[key], default=str)
 
 
+def _leak(body: Body, rng: random.Random) -> None:
+    """A label that the page writes onto some other result when it accepts an answer."""
+    kind = rng.choice(("rectanglelabels", "keypointlabels", "brushlabels", "polygonlabels"))
+    lists = [value for value in _lists(body) if any(isinstance(item, dict) for item in value)]
+    results = rng.choice(lists) if lists else []
+    onto = [
+        item for item in results if isinstance(item, dict) and isinstance(item.get("value"), dict)
+    ]
+    if onto:
+        item = rng.choice(onto)
+        labels = {kind: ["Car"]}
+        geometry = {k: v for k, v in item["value"].items() if k in SHAPE_KEYS}
+        results.append({**item, "from_name": kind, "type": kind, "value": {**geometry, **labels}})
+
+
+def _lists(value: Any) -> Iterator[list[Any]]:
+    if isinstance(value, list):
+        yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inner:
+        yield from _lists(one)
+
+
 _CHANGES: tuple[Callable[[Body, random.Random], None], ...] = (
-    _replace, _replace, _replace, _remove, _remove, _multiply, _swap, _nest, _text,
+    _replace, _replace, _replace, _remove, _remove, _multiply, _swap, _nest, _text, _leak,
 )  # fmt: skip

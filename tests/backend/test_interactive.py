@@ -17,7 +17,9 @@ from sqlalchemy.exc import OperationalError
 from backend.fill import META
 from backend.known import NOTE, SEEN
 from backend.store import ImageRow, SuggestionRow
+from regiontext.labelstudio.checks import SHAPE_KEYS
 from regiontext.labelstudio.decode import is_shape
+from regiontext.labelstudio.leaks import leaked
 from regiontext.labelstudio.results import read_results, text_of
 from tests.backend.conftest import SetStage
 from tests.backend.stubs import StubHost, StubModel, photo
@@ -320,7 +322,7 @@ def asking(body: dict[str, Any], *entries: str) -> dict[str, Any]:
     return calling(body, prompt)
 
 
-def test_the_prompt_area_fills_every_empty_region_and_comes_back(
+def test_the_prompt_area_fills_every_empty_region_and_stays_on_the_page(
     set_stage: SetStage, drawn: dict[str, Any]
 ) -> None:
     human = rectangle("human")
@@ -329,7 +331,7 @@ def test_the_prompt_area_fills_every_empty_region_and_comes_back(
     shapes += [human, text(human, ["mine"])]
     body = asking(body, "caption all")
     back = set_stage().predict(body)
-    assert body["params"]["context"]["result"][0] in back
+    assert not any(item["id"] == "prompt1" for item in back)
     found = captions(back)
     assert found.pop("human") == ("mine",)
     assert found == {s["id"]: ("a red car",) for s in shapes[:2]}
@@ -368,7 +370,7 @@ def test_the_same_words_in_the_prompt_area_are_not_asked_twice(
     stage.predict(asking(drawn, "caption all"))
     before = len(stage.model.asked)
     again = stage.predict(asking(drawn, "caption all"))
-    assert len(stage.model.asked) == before and [item["id"] for item in again] == ["prompt1"]
+    assert len(stage.model.asked) == before and again == []
     stage.predict(asking(drawn, "caption all", "once more"))
     assert len(stage.model.asked) > before
 
@@ -405,8 +407,66 @@ def test_a_region_with_nothing_left_to_fill_is_not_in_the_answer_to_the_prompt_a
     body = copy.deepcopy(drawn)
     full = [item for item in first if item["id"] != "prompt1"]
     body["tasks"][0]["drafts"][0]["result"] = full
-    back = stage.predict(asking(body, "caption all", "fill the rest"))
-    assert [item["id"] for item in back] == ["prompt1"]
+    assert stage.predict(asking(body, "caption all", "fill the rest")) == []
+
+
+# --- labels that the page wrote where they do not belong -----------------------------------------
+
+
+def leak(shape: dict[str, Any]) -> dict[str, Any]:
+    """The label of a rectangle, written onto another region or text as Label Studio's page does."""
+    geometry = {k: v for k, v in shape["value"].items() if k in SHAPE_KEYS}
+    return shape | {
+        "from_name": "rect",
+        "type": "rectanglelabels",
+        "value": geometry | {"rectanglelabels": ["Car"]},
+    }
+
+
+def test_a_label_of_another_shape_is_not_sent_back_and_its_region_is_still_pointed_at(
+    set_stage: SetStage, payload: Payload
+) -> None:
+    body = copy.deepcopy(payload("request_predict_interactive_keypoint")["body"])
+    known = body["tasks"][0]["drafts"][0]["result"]
+    polygon = known[0]
+    known.append(leak(polygon))
+    back = set_stage().predict(body)
+    assert same_shape(polygon, back)
+    assert captions(back) == {polygon["id"]: ("a red car",)}
+    assert not leaked(back)
+
+
+def test_a_drawn_region_keeps_the_label_of_its_own_shape_only(
+    set_stage: SetStage, drawn: dict[str, Any]
+) -> None:
+    shape = rectangle("one")
+    foreign = shape | {
+        "from_name": "point",
+        "type": "keypointlabels",
+        "value": {k: v for k, v in shape["value"].items() if k != "rectanglelabels"}
+        | {"keypointlabels": ["Car"]},
+    }
+    for context in ([shape, foreign], [foreign, shape]):
+        back = set_stage().predict(calling(drawn, *context))
+        assert same_shape(shape, back)
+        assert {item["from_name"] for item in back} == {"rect", "caption", "quality"}
+
+
+@pytest.mark.parametrize("where", ["request", "draft"])
+def test_where_the_page_would_relabel_what_it_accepts_it_is_given_nothing(
+    set_stage: SetStage, drawn: dict[str, Any], where: str
+) -> None:
+    """A label on a text about the whole image is chosen again at each answer: a Person would become a Car."""
+    stage = set_stage()
+    prompt = asking(drawn, "caption all")["params"]["context"]["result"][0]
+    context = [rectangle("one", "Person")]
+    body = copy.deepcopy(drawn)
+    if where == "draft":
+        body = drafted(drawn, prompt, leak(prompt))
+    else:
+        context = [prompt, leak(prompt)]
+    assert stage.predict(calling(body, *context)) == []
+    assert not stage.model.asked
 
 
 # --- whatever fails ------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.backend.conftest import SetStage
-from tests.backend.mutations import lost, mutants, nonsense, recorded
+from tests.backend.mutations import leaks_in, lost, mutants, nonsense, recorded
 from tests.backend.stubs import StubModel
 from tests.backend.wire import post
 
@@ -20,6 +20,7 @@ def test_no_mutant_is_an_error_or_loses_a_region(set_stage: SetStage, how: str) 
         answer = post(stage.http, body)
         assert answer is not None
         assert lost(body, answer) == []
+        assert leaks_in(answer) == 0
 
 
 def test_what_json_lacks_is_echoed_and_does_not_stay(set_stage: SetStage) -> None:

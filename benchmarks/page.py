@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from benchmarks.report import Claim, report
 from plugin import page as page_files
-from tests.browser.conftest import launch_chromium
+from tests.browser.chromium import running_chromium
 from tests.browser.editor import Editor, sign_in
 from tests.browser.scenes import SIZE, SceneTask, add_task, scenes
 from tests.browser.stack import Stack, running_stack
@@ -61,12 +61,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="5 boxes instead of 20")
     count = 5 if parser.parse_args().quick else 20
     with tempfile.TemporaryDirectory() as folder:
-        with running_stack(Path(folder)) as stack, sync_playwright() as playwright:
-            browser = launch_chromium(playwright)
+        with running_stack(Path(folder)) as stack, running_chromium() as browser:
             waits = _waits(browser, stack, count)
             costs = _costs(browser, stack, max(5, count // 2))
             first = stack.seconds_to_start
-            browser.close()
         with running_stack(Path(folder)) as stack:
             second = stack.seconds_to_start
     size = sum(file.stat().st_size for file in _files())

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from backend.fill import META
 from backend.known import SEEN
 from regiontext.labelstudio.decode import is_shape
 from tests.backend.site import Site, running_site
 from tests.backend.stubs import StubModel
-from tests.browser.conftest import launch_chromium
 from tests.browser.editor import Editor, sign_in
 from tests.label_studio_server import LabelStudioServer
 
@@ -49,20 +48,10 @@ def site(
         yield running
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = launch_chromium(playwright)
-        yield running
-        running.close()
-
-
 @pytest.fixture
-def signed_in(
-    chromium: Browser, label_studio: LabelStudioServer, stub: StubModel
-) -> Iterator[Page]:
+def signed_in(browser: Browser, label_studio: LabelStudioServer, stub: StubModel) -> Iterator[Page]:
     stub.delay = 0.0
-    context = chromium.new_context(viewport={"width": 1440, "height": 900})
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     sign_in(page, label_studio.url, label_studio.email, label_studio.password)
     yield page

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.backend.site import Site, running_site
 from tests.browser.editor import Editor, sign_in
@@ -16,41 +15,12 @@ from tests.browser.stack import Stack, running_stack
 from tests.browser.workplace import XML, MoodyModel, Workplace
 from tests.label_studio_server import LabelStudioServer
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-# What takes a second takes many on a busy machine; a test that passes does not wait for it.
-expect.set_options(timeout=30_000)
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # These tests are about the ways that every Label Studio has; tests/plugin is about the assistant in the page.
     with running_stack(tmp_path_factory.mktemp("up") / "data", "--no-assistant") as running:
         yield running
-
-
-def launch_chromium(playwright: Playwright) -> Browser:
-    """The machine's own Chromium, headless; AssertionError with the remedy if there is none."""
-    path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
-    assert path, f"none of {', '.join(CHROMIUM)} found on the path: apt-get install chromium"
-    return playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One for each file: while Playwright runs, nothing else in the process can run an event loop of its own."""
-    with sync_playwright() as playwright:
-        running = launch_chromium(playwright)
-        yield running
-        running.close()
 
 
 @pytest.fixture

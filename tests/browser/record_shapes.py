@@ -20,9 +20,9 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.browser.conftest import launch_chromium
+from tests.browser.chromium import running_chromium
 from tests.browser.drawing import Drawing, inked
 from tests.browser.editor import sign_in
 from tests.browser.shapes import SCENES, Scene
@@ -175,13 +175,11 @@ def main(arguments: Sequence[str]) -> int:
     with (
         tempfile.TemporaryDirectory() as data,
         running_label_studio(Path(data)) as server,
-        sync_playwright() as playwright,
+        running_chromium() as browser,
     ):
-        browser = launch_chromium(playwright)
         for name in options.scenes or SCENES:
             write(record(browser, server, SCENES[name]), name, options.out)
             print(name, flush=True)
-        browser.close()
     return 0
 
 

@@ -9,9 +9,11 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import select
 
-from tests.browser.conftest import launch_chromium
+from backend.store import OutcomeRow, open_store
+from regiontext.questions.templates import RELATIONS
 from tests.browser.drawing import Drawing
 from tests.browser.editor import sign_in
 from tests.browser.scenes import SIZE, SceneTask, add_task, scenes
@@ -25,7 +27,9 @@ CONFIG = """
     <Image name="image" value="$image" zoom="true" zoomControl="true" rotateControl="true"/>
   </View>
   <View style="flex: 0 0 200px">
-    <RectangleLabels name="box" toName="image" smart="true" canRotate="true"><Label value="Box"/></RectangleLabels>
+    <RectangleLabels name="box" toName="image" smart="true" canRotate="true">
+      <Label value="Box"/><Label value="Crate" hotkey="8"/>
+    </RectangleLabels>
     <EllipseLabels name="disc" toName="image"><Label value="Disc"/></EllipseLabels>
     <PolygonLabels name="corners" toName="image"><Label value="Corners"/></PolygonLabels>
     <BrushLabels name="paint" toName="image"><Label value="Paint"/></BrushLabels>
@@ -64,15 +68,6 @@ def project(stack: Stack) -> int:
         made = api.post("/api/projects/", json={"title": "every tool", "label_config": CONFIG})
         made.raise_for_status()
         return int(made.json()["id"])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One for each file: while Playwright runs, nothing else in the process can run an event loop of its own."""
-    with sync_playwright() as playwright:
-        running = launch_chromium(playwright)
-        yield running
-        running.close()
 
 
 @pytest.fixture
@@ -139,12 +134,62 @@ class Desk:
             timeout=seconds * 1000,
         )
 
+    def empty(self, index: int) -> None:
+        """Delete the caption of the region at `index` with the keyboard."""
+        count = self.editor.captions.count()
+        self.editor.captions.nth(index).click()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.press("Delete")
+        self.editor._leave_inputs()
+        expect(self.editor.captions).to_have_count(count - 1)
+
+    def relabel_arrow(self, old: str, new: str) -> None:
+        """In the list of relations, choose another label for the only one."""
+        self.page.get_by_text("Relations", exact=True).first.click()
+        self.page.locator(".lsf-relations__item").hover()
+        self.page.get_by_label("Show Relation Labels").click()
+        self.page.locator(".lsf-relation-meta button").click()
+        for label in (old, new):
+            self.page.get_by_role("option", name=label).click()
+        self.page.keyboard.press("Escape")
+
+    def remove_arrow(self) -> None:
+        """Delete the only relation in their list."""
+        self.page.get_by_text("Relations", exact=True).first.click()
+        self.page.locator(".lsf-relations__item").hover()
+        self.page.get_by_label("Delete Relation").click()
+        expect(self.page.locator(".lsf-relations__item")).to_have_count(0)
+
+    def submit(self) -> None:
+        """Submit, and have what was submitted collected."""
+        self.editor.submit()
+        assert self.stack.run("collect", "--project", str(self.project))
+
     def stored(self) -> list[dict[str, object]]:
         """The results of the submitted annotations."""
         with self.stack.api() as api:
             answer = api.get(f"/api/tasks/{self.task}/annotations/")
             answer.raise_for_status()
             return [result for annotation in answer.json() for result in annotation["result"]]
+
+    def ids(self) -> list[str]:
+        """The submitted regions, in the order in which they were drawn."""
+        return list(dict.fromkeys(str(r["id"]) for r in self.stored() if r["type"] != "relation"))
+
+    def arrows(self) -> list[dict[str, object]]:
+        """The submitted relations."""
+        return [result for result in self.stored() if result["type"] == "relation"]
+
+    def outcomes(self) -> dict[tuple[str, str], str]:
+        """By region (or pair of them) and field, what the store says became of it."""
+        store = open_store(f"sqlite:///{self.stack.data_dir / 'regiontext.db'}")
+        with store.read() as session:
+            rows = session.scalars(select(OutcomeRow).where(OutcomeRow.task == self.task)).all()
+            return {(row.region, row.field): row.outcome for row in rows}
+
+    def relation_outcomes(self) -> list[str]:
+        """Of all pairs of regions."""
+        return [outcome for (_, field), outcome in self.outcomes().items() if field == RELATIONS]
 
 
 @pytest.fixture

@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from backend.report.figures import figures
 from backend.report.page import page
 from backend.settings import Settings
 from backend.store import open_store
 from tests.backend.report.sample import HOSTILE, seed
-from tests.browser.conftest import launch_chromium
 
 # Where pictures of the page are left for looking at; nowhere unless told.
 SHOTS = os.environ.get("REGIONTEXT_TEST_SCREENSHOTS")
@@ -22,16 +19,8 @@ DOT = (
 )
 
 
-@pytest.fixture
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = launch_chromium(playwright)
-        yield running
-        running.close()
-
-
 def test_it_fits_a_phone_and_a_screen_in_light_and_dark(
-    chromium: Browser, tmp_path: Path, database_url: str
+    browser: Browser, tmp_path: Path, database_url: str
 ) -> None:
     store = open_store(database_url)
     seed(store, tmp_path)
@@ -45,7 +34,7 @@ def test_it_fits_a_phone_and_a_screen_in_light_and_dark(
     faults: list[str] = []
     for width in (390, 1280):
         for scheme in ("light", "dark"):
-            tab = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
             tab.on("request", lambda r: asked.append(r.url))
             tab.on("console", lambda m: faults.append(m.text))
             tab.on("dialog", lambda d: faults.append(d.message))

@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# Tests of one file share what they start, so files and not tests are dealt out.
+# Tests of one file share what they start, so files and not tests are dealt out, in the order of tests/conftest.py.
 JOBS   ?= 2
-SPREAD := -n $(JOBS) --dist loadfile
+SPREAD := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help up test test-fast browser lint format types check screenshots clean
 

@@ -1,4 +1,4 @@
-"""Fixtures that several test packages share."""
+"""Fixtures that several test packages share, and the order of the files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,21 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 FIXTURES = Path(__file__).parent / "fixtures"
+LONG = ("browser", "label_studio", "fuzz", "model")
+"""Marks of what takes long, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, each of them whole, and the rest as it was.
+
+    Dealt out in this order (`--no-loadscope-reorder`), they are not what one worker does last while others wait.
+    """
+    places: dict[Path, int] = {}
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        place = next((at for at, name in enumerate(LONG) if name in marks), len(LONG))
+        places[item.path] = min(place, places.get(item.path, place))
+    items.sort(key=lambda item: places[item.path])
 
 
 @pytest.fixture(scope="session")

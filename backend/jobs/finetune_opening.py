@@ -13,13 +13,13 @@ from sqlalchemy import select
 
 from backend.jobs.agreement import one_per_thing, standing_in
 from backend.jobs.errors import JobError
-from backend.jobs.finetune_report import FinetuneOptions
 from backend.jobs.records import HELD_OUT, LEARNT_FROM, load_records
-from backend.jobs.runs import Chosen, begin_run, choose
+from backend.jobs.runs import begin_run
 from backend.model_client import ModelClient
 from backend.store import ModelVersionRow, Store
+from regiontext.records.record import Record
 
-__all__ = ["choose_records", "opened_by", "root_of", "run_folder"]
+__all__ = ["opened_by", "records_of", "root_of", "run_folder"]
 
 _JOB_NAME = "job.json"
 
@@ -42,13 +42,10 @@ async def root_of(client: ModelClient, base: str) -> str:
     )
 
 
-def choose_records(
-    store: Store, project: int | None, projects: Sequence[int], options: FinetuneOptions
-) -> Chosen:
-    """What to learn from and to judge by, of `project` (all, if None) as far as it is among `projects`.
-
-    Raises NotEnough if there are too few records.
-    """
+def records_of(
+    store: Store, project: int | None, projects: Sequence[int]
+) -> tuple[list[Record], list[Record]]:
+    """What may be learnt from, and what was held out, of `project` (all, if None) as far as it is among `projects`."""
     stands = standing_in(store, project)
     learnt_from, held_out = (
         [
@@ -58,13 +55,7 @@ def choose_records(
         ]
         for arms in (LEARNT_FROM, HELD_OUT)
     )
-    return choose(
-        learnt_from,
-        held_out,
-        min_records=options.min_records,
-        min_eval=options.min_eval,
-        max_eval=options.max_eval,
-    )
+    return learnt_from, held_out
 
 
 def run_folder(store: Store, data_dir: Path, job: str) -> Path:

@@ -24,12 +24,13 @@ from backend.jobs.export import collect_from, configs_of
 from backend.jobs.finetune_choice import Choice, read_choice, write_choice
 from backend.jobs.finetune_drawing import draw_training_set
 from backend.jobs.finetune_judging import ask_both, counts_of, write_down
-from backend.jobs.finetune_opening import choose_records, root_of, run_folder
+from backend.jobs.finetune_opening import records_of, root_of, run_folder
+from backend.jobs.finetune_places import place_all, splits
 from backend.jobs.finetune_report import FinetuneOptions, FinetuneReport
 from backend.jobs.gate import decide
 from backend.jobs.parity import MODULE as PARITY
 from backend.jobs.progress import Notify, Progress
-from backend.jobs.runs import close_interrupted, record_result, register
+from backend.jobs.runs import Chosen, choose, close_interrupted, record_result, register
 from backend.jobs.studio import Studio
 from backend.jobs.trainer import MODULE as TRAINER
 from backend.jobs.trainer import Said, train
@@ -63,7 +64,7 @@ class Steps:
         for name in await asyncio.to_thread(close_interrupted, store):
             await self.assistant.model.unload_adapter(name)
         projects, problems = await collect_from(settings, project, self.progress, store)
-        chosen = await asyncio.to_thread(choose_records, store, project, projects, self.options)
+        chosen = await self._choose(project, projects, problems)
         run_dir = run_folder(store, data_dir, job)
         choice = Choice(
             name=f"{served.base}:{run_dir.name}",
@@ -77,6 +78,43 @@ class Steps:
         )
         await asyncio.to_thread(write_choice, run_dir, choice)
         return {"run": run_dir.name}
+
+    async def _choose(
+        self, project: int | None, projects: Sequence[int], problems: list[str]
+    ) -> Chosen:
+        store, options = self.assistant.store, self.options
+        learnable, holdout = await asyncio.to_thread(records_of, store, project, projects)
+        every = [*holdout, *learnable]
+
+        def problem(line: str) -> None:
+            problems.append(line)
+            self.progress(replace(self.last, problem=line))
+
+        places = await place_all(
+            store,
+            self.assistant.settings.data_dir / "locks",
+            every,
+            self.studio,
+            self.assistant.images,
+            await configs_of(self.studio, projects),
+            looked=lambda n: self._tell(n, len(every), "looking for near duplicates"),
+            problem=problem,
+        )
+        known = splits(places, learnable, holdout)
+        alike = [r for r in learnable if places.get(r.image_hash) and known[r.image_hash] is None]
+        if alike:
+            problem(
+                f"{len(alike)} records left out: their images nearly are the same as ones that judge, or lie between "
+                "training and validation"
+            )
+        return choose(
+            learnable,
+            holdout,
+            known,
+            min_records=options.min_records,
+            min_eval=options.min_eval,
+            max_eval=options.max_eval,
+        )
 
     async def render(self, run: str) -> dict[str, Any]:
         """Write the training set; its counts and what was left out."""

@@ -17,7 +17,7 @@ from backend.registry import adapter_hashes, record_promotion
 from backend.store import ModelVersionRow, Store
 from backend.store import queries as stored
 from regiontext.records.record import Record
-from regiontext.records.splits import split_of
+from regiontext.records.splits import Split
 
 __all__ = ["Chosen", "begin_run", "choose", "close_interrupted", "record_result", "register"]
 
@@ -39,18 +39,21 @@ class Chosen:
 def choose(
     learnable: Sequence[Record],
     holdout: Sequence[Record],
+    splits: Mapping[str, Split | None],
     *,
     min_records: int,
     min_eval: int,
     max_eval: int,
 ) -> Chosen:
-    """Split the records of a run. Raises NotEnough with how many are there and how many it takes.
+    """Split the records of a run; `splits` has those of their images by hash.
+
+    Raises NotEnough with how many are there and how many it takes.
 
     Trained on: the train split of the assist and control arms. Judging: holdout, and where that is fewer than
     `min_eval`, the validation split besides. Guarding: accepted texts of the validation split, unless they judge.
     """
-    training = tuple(r for r in learnable if split_of(r.image_hash) == "train")
-    validation = [r for r in learnable if split_of(r.image_hash) == "validation"]
+    training = tuple(r for r in learnable if splits.get(r.image_hash) == "train")
+    validation = [r for r in learnable if splits.get(r.image_hash) == "validation"]
     if len(training) < min_records:
         raise NotEnough(
             f"there are {len(training)} texts to learn from (outside holdout and validation), and it takes "

@@ -1,30 +1,34 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from sqlalchemy import select, update
 
 from backend.errors import ModelUnavailable
+from backend.jobs.collect import collect
 from backend.jobs.errors import JobError, NotEnough
 from backend.jobs.finetune import finetune
+from backend.jobs.finetune_choice import read_choice
 from backend.jobs.finetune_report import FinetuneOptions, FinetuneReport
 from backend.jobs.progress import Progress
 from backend.jobs.trainer import Said, train
 from backend.serving import served
 from backend.settings import Settings
-from backend.store import ModelVersionRow, Store
+from backend.store import ImageRow, ModelVersionRow, Store
 from regiontext.labelstudio.config import parse_config
 from regiontext.records.manifest import read_manifest, verify_manifest
 from tests.backend.jobs.fakes import (
     CONFIG,
     FakeLabelStudio,
     FakeModelServer,
+    another_picture,
     caption,
-    picture,
     quality,
     two_boxes,
 )
@@ -45,7 +49,7 @@ def project(studio: FakeLabelStudio, model_server: FakeModelServer, tmp_path: Pa
     model_server.say = learns
     id = studio.add_project()
     for seed in range(30):
-        task = studio.add_task(id, picture(seed))
+        task = studio.add_task(id, another_picture(seed))
         studio.add_annotation(
             task, [*two_boxes(), caption("r1", "a zigzag car"), quality("r2", "occluded")]
         )
@@ -69,6 +73,36 @@ def forgets(model: str, prompt: str, options: list[str]) -> str:
 def versions(store: Store) -> dict[str, str]:
     with store.read() as session:
         return {row.name: row.status for row in session.scalars(select(ModelVersionRow))}
+
+
+def test_near_duplicates_of_what_judges_are_not_learnt_from(
+    studio: FakeLabelStudio,
+    model_server: FakeModelServer,
+    settings: Settings,
+    store: Store,
+    project: int,
+) -> None:
+    held = settings.model_copy(update={"holdout": 0.3})
+    asyncio.run(collect(held, project))
+    with store.read() as session:
+        rows = session.execute(select(ImageRow.task, ImageRow.arm).order_by(ImageRow.task)).all()
+    judging = {task: seed for seed, (task, arm) in enumerate(rows) if arm == "holdout"}
+    # Another frame of every scene that judges: other bytes, and mostly of another arm.
+    frames = []
+    for seed in judging.values():
+        picture = Image.open(io.BytesIO(another_picture(seed)))
+        picture.putpixel((79, 59), (1, 2, 3))
+        buffer = io.BytesIO()
+        picture.save(buffer, format="BMP")
+        frames.append(studio.add_task(project, buffer.getvalue()))
+        studio.add_annotation(frames[-1], [*two_boxes(), caption("r1", "a zigzag car")])
+    report = run(held, project)
+    choice = read_choice(report.run_dir)
+    judged = {record.task for record in choice.chosen.judging}
+    learnt = {record.task for record in choice.chosen.training}
+    assert set(judging) <= judged
+    assert learnt and not learnt & set(frames)
+    assert any("nearly are the same" in line for line in report.problems)
 
 
 def test_a_better_model_is_promoted(

@@ -37,8 +37,8 @@ from tests.backend.jobs.fakes import (
     KEY,
     FakeLabelStudio,
     FakeModelServer,
+    another_picture,
     caption,
-    picture,
     quality,
     two_boxes,
 )
@@ -226,7 +226,7 @@ def test_only_corrections_that_change_the_meaning_are_counted(
     id = studio.add_project()
     for seed in range(3):
         result = [*two_boxes(), caption("r1", "a red car"), quality("r2", "occluded")]
-        studio.add_annotation(studio.add_task(id, picture(seed)), result)
+        studio.add_annotation(studio.add_task(id, another_picture(seed)), result)
     asyncio.run(collect(settings, id, store=store))
     assert new_corrections(store, 0.0) == 6  # All added: nothing had been suggested.
     with store.begin() as session:
@@ -259,7 +259,7 @@ def test_the_next_run_is_due(
     assert asyncio.run(due(None, None, 3)) is None  # Nothing new since.
     assert asyncio.run(due(3600, None, 1)) is None
     assert re.fullmatch(r"next run in \d\d min at the earliest", told[-1])
-    task = studio.add_task(project, picture(99))
+    task = studio.add_task(project, another_picture(99))
     later = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
     studio.add_annotation(task, [*two_boxes(), caption("r1", "a van")], updated_at=later)
     assert asyncio.run(due(None, 1, 30)) == 1
@@ -296,7 +296,7 @@ def test_pairs_to_prefer_are_written(
     model_server.root = str(settings.data_dir / "model")
     id = studio.add_project()
     for seed in range(30):
-        task = studio.add_task(id, picture(seed))
+        task = studio.add_task(id, another_picture(seed))
         studio.add_annotation(task, [*two_boxes(), caption("r1", "a zigzag car")])
     asyncio.run(collect(settings, id, store=store))
     with store.begin() as session:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import numpy as np
@@ -25,6 +26,9 @@ from model_server.engine import Engine
 from model_server.families import open_model
 from model_server.folder import ModelFolder, find_model
 
+if TYPE_CHECKING:
+    import openai
+
 WORDS = ("red", "green", "blue", "star", "circle", "square", "small", "large", "a", "the", "object")
 TEXTS = (
     "Describe the object within the red rectangle.",
@@ -32,6 +36,7 @@ TEXTS = (
     "a small red star",
     "a large blue square",
 )
+QUESTION = TEXTS[0]
 TINY = Shape(
     image=56,
     patch=14,
@@ -154,3 +159,16 @@ def make_adapter(tiny_folder: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="module")
+def client(server: str) -> openai.OpenAI:
+    import openai
+
+    return openai.OpenAI(base_url=f"{server}/v1", api_key="none", max_retries=0)
+
+
+def ask(client: openai.OpenAI, text: str = QUESTION, seed: int = 0, **options: object):
+    options.setdefault("model", "tiny")
+    options.setdefault("max_tokens", 8)
+    return client.chat.completions.create(messages=messages(text, picture(seed)), **options)

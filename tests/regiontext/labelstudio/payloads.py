@@ -47,3 +47,13 @@ def png_url(pixels: np.ndarray) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def touch(points, width, **more):
+    return {
+        "id": "t",
+        "type": "add",
+        "relativePoints": points,
+        "relativeStrokeWidth": width,
+        "points": [],
+    } | more

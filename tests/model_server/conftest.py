@@ -24,6 +24,9 @@ from model_server.architectures.tiny import Shape, build_model, build_processor
 from model_server.architectures.tokenizer import train_tokenizer
 from model_server.engine import Engine
 from model_server.families import open_model
+from model_server.families.checkpoint import load_checkpoint
+from model_server.families.overlay import OverlayModel
+from model_server.families.packed import PackedModel
 from model_server.folder import ModelFolder, find_model
 
 if TYPE_CHECKING:
@@ -172,3 +175,20 @@ def ask(client: openai.OpenAI, text: str = QUESTION, seed: int = 0, **options: o
     options.setdefault("model", "tiny")
     options.setdefault("max_tokens", 8)
     return client.chat.completions.create(messages=messages(text, picture(seed)), **options)
+
+
+@pytest.fixture(scope="module")
+def packed(tiny_folder: Path) -> PackedModel:
+    model = open_model(find_model(tiny_folder), device="cpu", threads=1)
+    assert isinstance(model, PackedModel)
+    return model
+
+
+@pytest.fixture(scope="module")
+def general(tiny_folder: Path) -> OverlayModel:
+    return OverlayModel(*load_checkpoint(find_model(tiny_folder), device="cpu"))
+
+
+@pytest.fixture(scope="module", params=["packed", "general"])
+def tiny(request: pytest.FixtureRequest) -> PackedModel | OverlayModel:
+    return request.getfixturevalue(request.param)

@@ -1,4 +1,4 @@
-"""Decoding and scoring against the plain way of doing each; prompts, tokens and adapters."""
+"""Decoding and scoring against the plain way of doing each; prompts and tokens."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
 from transformers.activations import ACT2FN
 
 from model_server import scoring
-from model_server.adapters import Adapters, read_adapter
 from model_server.batches import Job
-from model_server.errors import AdapterError, ModelFolderError
+from model_server.errors import ModelFolderError
 from model_server.families import open_model
 from model_server.families.chat import answer_ids, encode, prompt_text, question_turn
 from model_server.families.checkpoint import load_checkpoint
@@ -23,45 +21,13 @@ from model_server.families.overlay import OverlayModel
 from model_server.families.packed import PackedModel
 from model_server.families.tokens import token_bytes
 from model_server.folder import find_model
-from model_server.jobs import Answer, Picture, Prompt, Sampling
+from model_server.jobs import Picture, Prompt, Sampling
 from model_server.tower import Tower
+from tests.model_server.answering import Served, ask, prompt
 from tests.model_server.conftest import TEXTS, build_tiny, picture
 
 pytestmark = pytest.mark.model
 OPTIONS = ("red", "a small red star", "blue", "a", "large blue", "a large blue square")
-
-
-Served = OverlayModel | PackedModel
-
-
-@pytest.fixture(scope="module")
-def packed(tiny_folder: Path) -> PackedModel:
-    model = open_model(find_model(tiny_folder), device="cpu", threads=1)
-    assert isinstance(model, PackedModel)
-    return model
-
-
-@pytest.fixture(scope="module")
-def general(tiny_folder: Path) -> OverlayModel:
-    return OverlayModel(*load_checkpoint(find_model(tiny_folder), device="cpu"))
-
-
-@pytest.fixture(scope="module", params=["packed", "general"])
-def tiny(request: pytest.FixtureRequest) -> Served:
-    return request.getfixturevalue(request.param)
-
-
-def ask(model: Served, *prompts: Prompt, adapter: str | None = None) -> list[Answer]:
-    jobs = [Job(prompt, adapter) for prompt in prompts]
-    model.answer(jobs)
-    return [job.future.result(0) for job in jobs]
-
-
-def prompt(text: str, image: int = 0, options: tuple[str, ...] = (), **sampling: object) -> Prompt:
-    sampling.setdefault("max_tokens", 8)
-    return Prompt(
-        question_turn(1, text), [Picture.of(picture(image))], options, Sampling(**sampling)
-    )
 
 
 def test_greedy_is_what_generate_says(tiny: Served) -> None:
@@ -240,75 +206,6 @@ def test_what_was_seen_is_kept_by_adapter_and_within_bounds(
     assert [tensor.nbytes for tensor in model._kept.values()] == [size] * 3
 
 
-@pytest.mark.parametrize(
-    "layers", [r".*language_model.*(q_proj|v_proj|down_proj)", r".*(_proj|fc1|linear_2)"]
-)
-def test_adapters_say_what_peft_says(
-    tiny: Served, make_adapter: Callable[..., Path], tmp_path: Path, layers: str
-) -> None:
-    """Alone, beside each other in a batch where the model can, and merged."""
-    names = ["a", "b", "c"]
-    expected = []
-    for seed, name in enumerate(names, 1):
-        path = make_adapter(tmp_path / name, seed=seed, scale=0.5, layers=layers)
-        tiny.load_adapter(name, path)
-        expected.append(peft_says(tiny, path, prompt(TEXTS[0], 3)))
-    try:
-        jobs = [Job(prompt(TEXTS[0], 3), name) for name in [*names, None] for _ in range(2)]
-        for group in {tiny.group(job) for job in jobs}:
-            tiny.answer([job for job in jobs if tiny.group(job) == group])
-        plain = ask(tiny, prompt(TEXTS[0], 3))[0]
-        tiny._adapters.merge("b")
-        merged = ask(tiny, prompt(TEXTS[0], 3), prompt(TEXTS[0], 3), adapter="b")
-        answers = [job.future.result(0) for job in jobs]
-        for said, right in zip(
-            [*answers[:6], *merged], [expected[n] for n in (0, 0, 1, 1, 2, 2, 1, 1)], strict=True
-        ):
-            for token, (id, logprob) in zip(said.tokens, right, strict=True):
-                assert (token.id, token.logprob) == (id, pytest.approx(logprob, abs=1e-3))
-        again = ask(tiny, prompt(TEXTS[0], 3))[0]
-        assert [t.logprob for t in again.tokens] == [t.logprob for t in plain.tokens]
-    finally:
-        for name in names:
-            tiny.unload_adapter(name)
-
-
-def peft_says(tiny: Served, path: Path, asked: Prompt) -> list[tuple[int, float]]:
-    """Greedy tokens and log-probabilities of peft's own model."""
-    model, processor = load_checkpoint(find_model(tiny._model.name_or_path), device="cpu")
-    wrapped = PeftModel.from_pretrained(model, str(path)).eval()
-    inputs = encode(
-        processor, [prompt_text(processor, asked.messages)], [[p.load() for p in asked.images]]
-    )
-    out = wrapped.generate(
-        **inputs,
-        max_new_tokens=asked.sampling.max_tokens,
-        do_sample=False,
-        output_logits=True,
-        return_dict_in_generate=True,
-    )
-    ids = out.sequences[0, inputs["input_ids"].shape[1] :].tolist()
-    return [
-        (id, float(torch.log_softmax(logits[0], dim=-1)[id]))
-        for id, logits in zip(ids, out.logits, strict=True)
-    ]
-
-
-def test_an_adapter_asked_again_and_again_is_merged(
-    tiny_folder: Path, make_adapter: Callable[..., Path], tmp_path: Path
-) -> None:
-    model = open_model(find_model(tiny_folder), device="cpu")
-    model.load_adapter("a", make_adapter(tmp_path / "a"))
-    first = ask(model, prompt(TEXTS[0]), adapter="a")[0]
-    assert model._adapters.merged is None
-    for _ in range(8):
-        last = ask(model, prompt(TEXTS[0]), adapter="a")[0]
-    assert model._adapters.merged == "a"
-    assert last.text == first.text != ask(model, prompt(TEXTS[0]))[0].text
-    model.unload_adapter("a")
-    assert model._adapters.merged is None
-
-
 def test_one_unreadable_prompt_fails_alone(tiny: Served) -> None:
     odd = Prompt(question_turn(2, "a"), [Picture.of(picture(0))])  # two places, one image
     jobs = [Job(prompt(TEXTS[0])), Job(odd), Job(prompt("a " * 600))]
@@ -343,46 +240,6 @@ def test_templates_that_do_not_continue_the_prompt(
 
     ids = answer_ids(Odd(), question_turn(0, "a"), "red star", tiny._writer.ends)
     assert tiny._processor.tokenizer.decode(ids) == "red star<|end|>"
-
-
-def test_an_adapter_for_another_model_is_refused(
-    tiny_folder: Path, make_adapter: Callable[..., Path], tmp_path: Path
-) -> None:
-    from safetensors.torch import load_file, save_file
-
-    model, _ = load_checkpoint(find_model(tiny_folder), device="cpu")
-    path = make_adapter(tmp_path / "fits")
-    read_adapter(model, path)
-    weights = load_file(path / "adapter_model.safetensors")
-    for wrong, message in (
-        (
-            {
-                key: value[..., :-1].contiguous() if "lora_A" in key else value
-                for key, value in weights.items()
-            },
-            "wide",
-        ),
-        (
-            {key.replace("layers.0", "layers.9"): value for key, value in weights.items()},
-            "no layer",
-        ),
-    ):
-        save_file(wrong, path / "adapter_model.safetensors")
-        with pytest.raises(AdapterError, match=message):
-            Adapters(model).load("a", path)
-        assert not any("lora" in name for name, _ in model.named_modules())
-
-
-def test_unloading_the_last_adapter_restores_the_model(
-    tiny_folder: Path, make_adapter: Callable[..., Path], tmp_path: Path
-) -> None:
-    model, _ = load_checkpoint(find_model(tiny_folder), device="cpu")
-    before = [name for name, _ in model.named_modules()]
-    adapters = Adapters(model)
-    adapters.load("a", make_adapter(tmp_path / "a"))
-    adapters.activate("a")
-    adapters.unload("a")
-    assert [name for name, _ in model.named_modules()] == before
 
 
 def test_folders_that_cannot_be_served(tmp_path: Path, tiny_folder: Path) -> None:

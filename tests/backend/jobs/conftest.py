@@ -7,7 +7,7 @@ import pytest
 
 from backend.settings import Settings
 from backend.store import Store, open_store
-from tests.backend.jobs.fakes import KEY, FakeLabelStudio, FakeModelServer, serving
+from tests.backend.jobs.fakes import KEY, FakeLabelStudio, FakeModelServer, picture, serving
 
 
 @pytest.fixture
@@ -47,3 +47,11 @@ def store(settings: Settings) -> Iterator[Store]:
     opened = open_store(settings.database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def task(studio: FakeLabelStudio) -> int:
+    project = studio.add_project()
+    id = studio.add_task(project, b"")
+    studio.uploads[f"{id}.png"] = picture(id)
+    return id

@@ -1,90 +1,16 @@
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
 
 import pytest
 from sqlalchemy import select
 
-from backend.assist_relations import note_arrows
-from backend.events import work_off
-from backend.jobs.collect import Collected, collect, process_event
 from backend.jobs.records import load_records
 from backend.settings import Settings
-from backend.store import AnnotationRow, EventRow, ImageRow, OutcomeRow, Store, SuggestionRow
-from backend.store import queries as stored
+from backend.store import AnnotationRow, ImageRow, OutcomeRow, Store
 from regiontext.images import image_hash
-from regiontext.labelstudio.results import decode_regions
-from tests.backend.jobs.fakes import (
-    FakeLabelStudio,
-    box,
-    caption,
-    picture,
-    quality,
-    two_boxes,
-)
-
-
-def suggest(
-    store: Store,
-    task: int,
-    region: str,
-    field: str,
-    value: str,
-    *,
-    to: str | None = None,
-    at: datetime | None = None,
-    arm: str = "assist",
-    path: str = "batch",
-    image: bytes = b"",
-    version: str = "tiny@base+r1+q1",
-) -> str:
-    digest = image_hash(image or picture(task))
-    with store.begin() as session:
-        number = stored.count(session, SuggestionRow)
-        row = ImageRow(hash=digest, task=task, project=1, width=80, height=60, arm=arm)
-        stored.record_image(session, row)
-        suggestion = SuggestionRow(
-            id=f"s{number}", project=1, task=task, region=region, region_to=to, field=field,
-            question="Describe the object {mark}.", question_hash="q", options=[], prompt="p",
-            render_hash="r", image_hash=digest, view={}, model_version=version, model="tiny",
-            decoding={}, value=[value], confidence=0.5, path=path,
-            created_at=at or datetime.now(UTC) - timedelta(minutes=1),
-        )  # fmt: skip
-        session.add(suggestion)
-        return suggestion.id
-
-
-def outcomes(store: Store) -> dict[tuple[int, str, str], str]:
-    with store.read() as session:
-        rows = session.scalars(select(OutcomeRow)).all()
-        return {(row.annotation, row.region, row.field): row.outcome for row in rows}
-
-
-def send(studio: FakeLabelStudio, store: Store, action: str, *annotations: dict[str, Any]) -> None:
-    with store.begin() as session:
-        stored.add_event(session, action, studio.event(action, *annotations))
-
-
-def process(settings: Settings, store: Store) -> int:
-    """As the backend's worker does it; how many webhooks there were."""
-    done = 0
-    while work_off(settings, store, process_event):
-        done += 1
-    return done
-
-
-def run(settings: Settings, project: int) -> Collected:
-    return asyncio.run(collect(settings, project))
-
-
-@pytest.fixture
-def task(studio: FakeLabelStudio) -> int:
-    project = studio.add_project()
-    id = studio.add_task(project, b"")
-    studio.uploads[f"{id}.png"] = picture(id)
-    return id
+from tests.backend.jobs.collecting import outcomes, process, run, send, suggest
+from tests.backend.jobs.fakes import FakeLabelStudio, box, caption, picture, quality, two_boxes
 
 
 def test_what_became_of_suggestions(
@@ -293,66 +219,6 @@ def test_the_origin_means_nothing(
     assert set(outcomes(store).values()) == {"edited"}
 
 
-def test_relations(studio: FakeLabelStudio, settings: Settings, store: Store, task: int) -> None:
-    suggest(store, task, "r1", "relations", "next to", to="r2")
-    suggest(store, task, "r2", "relations", "no relation", to="r1")
-    arrow = {"type": "relation", "from_id": "r1", "to_id": "r2", "direction": "right"}
-    annotation = studio.add_annotation(task, [*two_boxes(), arrow | {"labels": ["holds"]}])
-    run(settings, annotation["project"])
-    assert outcomes(store) == {(annotation["id"], "r1>r2", "relations"): "edited"}
-    (record,) = load_records(store)
-    assert record.regions == ("r1", "r2")
-    assert record.options == ("next to", "holds", "no relation")
-    assert (record.kind, record.answer, record.suggested) == ("closed", ("holds",), ("next to",))
-    assert record.labels == ("Car", "Tree")
-
-
-@pytest.mark.parametrize(
-    ("noted", "drawn", "outcome"),
-    [
-        (None, "next to", "added"),
-        ("offered", "next to", "accepted"),
-        ("offered", "holds", "edited"),
-        ("offered", None, None),
-        ("drawn", "next to", "accepted"),
-        ("drawn", "holds", "edited"),
-        ("drawn", None, "cleared"),
-    ],
-)
-def test_relations_that_the_assistant_in_the_page_offered(
-    studio: FakeLabelStudio,
-    settings: Settings,
-    store: Store,
-    task: int,
-    noted: Literal["offered", "drawn"] | None,
-    drawn: str | None,
-    outcome: str | None,
-) -> None:
-    name = suggest(store, task, "r1", "relations", "next to", to="r2", path="interactive")
-    # Asked about again later, and passed over.
-    suggest(store, task, "r1", "relations", "holds", to="r2", path="interactive")
-    if noted is not None:
-        assert note_arrows(store, task, [name], noted) == 1
-        assert note_arrows(store, task + 1, [name], noted) == 0
-    arrow = {"type": "relation", "from_id": "r1", "to_id": "r2", "direction": "right"}
-    arrows = [arrow | {"labels": [drawn]}] if drawn else []
-    annotation = studio.add_annotation(task, [*two_boxes(), *arrows])
-    run(settings, annotation["project"])
-    expected = {(annotation["id"], "r1>r2", "relations"): outcome} if outcome else {}
-    assert outcomes(store) == expected
-
-
-def test_an_offer_for_the_other_way_round_says_nothing(
-    studio: FakeLabelStudio, settings: Settings, store: Store, task: int
-) -> None:
-    name = suggest(store, task, "r2", "relations", "next to", to="r1", path="interactive")
-    note_arrows(store, task, [name], "offered")
-    arrow = {"type": "relation", "from_id": "r1", "to_id": "r2", "direction": "right"}
-    annotation = studio.add_annotation(task, [*two_boxes(), arrow | {"labels": ["next to"]}])
-    run(settings, annotation["project"])
-    assert outcomes(store) == {(annotation["id"], "r1>r2", "relations"): "added"}
-
-
 def test_regions_of_another_annotator_are_not_discarded_by_this_one(
     studio: FakeLabelStudio, settings: Settings, store: Store, task: int
 ) -> None:
@@ -398,85 +264,3 @@ def test_images_never_seen_get_their_arm_and_their_texts_are_added(
     assert [record.arm for record in load_records(store, arms=["holdout"])] == (
         ["holdout"] if arm == "holdout" else []
     )
-
-
-def test_an_image_that_cannot_be_had_is_told_and_tried_again(
-    studio: FakeLabelStudio, settings: Settings, store: Store, task: int
-) -> None:
-    image = studio.uploads.pop(f"{task}.png")
-    annotation = studio.add_annotation(task, [box("r1"), caption("r1", "a car")])
-    send(studio, store, "ANNOTATION_CREATED", annotation)
-    process(settings, store)
-    with store.read() as session:
-        event = session.scalars(select(EventRow)).one()
-        assert event.processed_at is not None
-        assert "404" in str(event.error)
-    found = run(settings, annotation["project"])
-    assert found.created == 0
-    (line,) = found.errors
-    assert f"annotation {annotation['id']} of task {task}" in line
-    studio.uploads[f"{task}.png"] = image
-    assert run(settings, annotation["project"]).created == 1
-
-
-def test_a_broken_webhook_does_not_stop_the_next(
-    studio: FakeLabelStudio, settings: Settings, store: Store, task: int
-) -> None:
-    with store.begin() as session:
-        stored.add_event(session, "ANNOTATION_CREATED", {"nonsense": True})
-        stored.add_event(session, "PROJECT_UPDATED", {})
-    annotation = studio.add_annotation(task, [box("r1"), caption("r1", "a car")])
-    send(studio, store, "ANNOTATION_CREATED", annotation)
-    assert process(settings, store) == 3
-    assert process(settings, store) == 0
-    assert len(outcomes(store)) == 1
-
-
-def test_webhooks_need_not_wait_while_regions_are_decoded(
-    studio: FakeLabelStudio,
-    settings: Settings,
-    store: Store,
-    task: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    kept: list[int] = []
-
-    def decode(results: Any) -> Any:
-        with store.begin() as session:
-            kept.append(stored.add_event(session, "PROJECT_UPDATED", {}))
-        return decode_regions(results)
-
-    monkeypatch.setattr("backend.jobs.keeper.decode_regions", decode)
-    annotation = studio.add_annotation(task, [*two_boxes(), caption("r1", "mine")])
-    found = run(settings, studio.tasks[task]["project"])
-    assert (found.errors, len(kept)) == ([], 1)
-    assert outcomes(store) == {(annotation["id"], "r1", "caption"): "added"}
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        {"result": [box("r1", item_index="first")]},
-        {"result": [box("r1"), caption("r1", "x")], "completed_by": {"id": "somebody"}},
-        {"result": [box("r" * 300), caption("r" * 300, "x")]},
-        {"result": [box("r\0"), caption("r\0", "x")]},
-    ],
-)
-def test_an_annotation_that_makes_no_sense_does_not_stop_the_others(
-    studio: FakeLabelStudio, settings: Settings, store: Store, task: int, broken: dict[str, Any]
-) -> None:
-    studio.add_annotation(task, **broken)
-    good = studio.add_annotation(task, [box("r9"), caption("r9", "mine")])
-    found = run(settings, studio.tasks[task]["project"])
-    assert found.annotations == 2
-    assert (good["id"], "r9", "caption") in outcomes(store)
-
-
-def test_an_annotation_of_another_project_is_left_alone(
-    studio: FakeLabelStudio, settings: Settings, store: Store, task: int
-) -> None:
-    annotation = studio.add_annotation(task, [box("r1"), caption("r1", "a car")])
-    run(settings, annotation["project"])
-    other = studio.add_project()
-    assert run(settings, other).deleted == 0
-    assert len(outcomes(store)) == 1

@@ -17,7 +17,7 @@ from transformers import VipLlavaForConditionalGeneration
 
 from model_server.architectures.tiny import Shape
 from model_server.training.packing import Packed, decoder_states, pack, vision_states
-from model_server.training.readings import Placed, Readouts, place
+from model_server.training.readings import Placed, Readouts, looking, place
 from model_server.training.stream import DENSE, Encoded, dense_classes, sequence_length
 
 __all__ = ["Batch", "DenseHeads", "Losses", "collate", "losses", "optimisers"]
@@ -94,7 +94,12 @@ def collate(
             length=sequence_length(shape, tokens, pictures=pictures),
         )
         told = [[item.told[i] for i in order] for item, order in zip(items, orders, strict=True)]
-        readings = place(told, texts.begins)
+        readings = place(
+            told,
+            texts.begins,
+            [item.seen for item in items],
+            first=1 + (pictures - 1) * shape.image_tokens,
+        )
     return Batch(scaled, dense, texts, readings)
 
 
@@ -127,11 +132,14 @@ def losses(
             right[name] = float((logits.argmax(-1) == target)[there].float().mean())
     answer = read = None
     if batch.texts is not None:
-        inside = decoder_states(model, states, batch.texts)
+        inside, attention = decoder_states(model, states, batch.texts)
         if batch.readings is not None:
             seen = [state.detach() for state in inside] if readouts_only else inside
             read, shares = readouts(seen, batch.readings)
             right |= shares
+            if attention and not readouts_only:
+                looked, shares = looking(attention, batch.readings)
+                read, right = read + looked, right | shares
         predicted = model.lm_head(inside[-1][batch.texts.rows, batch.texts.columns]).float()
         answer = nn.functional.cross_entropy(predicted, batch.texts.targets)
         with torch.no_grad():

@@ -149,14 +149,17 @@ def answer_logits(
     model: VipLlavaForConditionalGeneration, states: Sequence[torch.Tensor], packed: Packed
 ) -> torch.Tensor:
     """Return the logits float[N, V] at the places of `packed` where an answer's token is predicted."""
-    hidden = decoder_states(model, states, packed)[-1]
+    hidden = decoder_states(model, states, packed)[0][-1]
     return model.lm_head(hidden[packed.rows, packed.columns])
 
 
 def decoder_states(
     model: VipLlavaForConditionalGeneration, states: Sequence[torch.Tensor], packed: Packed
-) -> tuple[torch.Tensor, ...]:
-    """Return the decoder's states, [B, S, D] each: the embeddings, then what every block returns, the last normed."""
+) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+    """Return the decoder's states, [B, S, D] each: the embeddings, then what every block returns, the last normed;
+    and the attention of every block, [B, heads, S, S] each, where the model computes it eagerly, else none.
+    """
+    eager = model.config.text_config._attn_implementation == "eager"
     layers = model.config.vision_feature_layer
     features = model.model.multi_modal_projector(
         torch.cat([states[layer][:, 1:] for layer in layers], dim=-1)
@@ -172,5 +175,7 @@ def decoder_states(
         position_ids=packed.positions,
         use_cache=False,
         output_hidden_states=True,
+        output_attentions=eager,
     )
-    return (*found.hidden_states[:-1], found.last_hidden_state)
+    states_inside = (*found.hidden_states[:-1], found.last_hidden_state)
+    return states_inside, tuple(found.attentions) if eager else ()

@@ -1,9 +1,11 @@
-"""What the decoder is told besides the answers: what it must know of the marked objects where a phrase names them.
+"""What the decoder is told besides the answers: where to look, and what it must know, where a phrase names a mark.
 
-An answer alone teaches comparing very slowly: the model would have to find out at once that it must look up two things
-and that it must compare them. So, in training only, linear readouts of the states inside the decoder are told the words
-of the object where the phrase of its mark ends, and which words two objects share where the second phrase ends (deep
-supervision, Lee et al. 2015, arXiv 1409.5185). Knows nothing of pictures or of how turns are packed.
+An answer alone teaches comparing very slowly: the model would have to find out at once that it must look up two
+things, which is which, and that it must compare them. So, in training only, one head of a block is told where to look:
+from the end of a phrase at the object that it marks, from the second phrase back at the first, from the place of the
+answer at the second (supervised attention, Liu et al. 2016, arXiv 1609.04186). And linear readouts of the states
+between the blocks are told the words of the object, then which words two objects share (deep supervision, Lee et al.
+2015, arXiv 1409.5185). Knows nothing of pictures or of how turns are packed.
 """
 
 from __future__ import annotations
@@ -19,12 +21,16 @@ from transformers import PreTrainedTokenizerFast
 
 from model_server.worlds import vocabulary
 
-__all__ = ["READ", "Placed", "Readouts", "place", "readings"]
+__all__ = ["READ", "Placed", "Readouts", "looking", "place", "readings"]
 
 READ: tuple[str, ...] = ("colour", "material", "shape")
 _UNKNOWN = -100
-# After these blocks of the decoder: the words of one object, then, as it takes another look, what two share.
+# Columns of a reading: where; the object looked at, by its place among the phrases; where else to look; labels.
+_AT, _THING, _BACK, _LABELS = 0, 1, 2, 3
+# After so many blocks of the decoder the words of one object are known, then what two share; and the blocks, from 0, in
+# which is looked at an object, from the second phrase back at the first, and from the answer at the second.
 _WORDS_AT, _SHARED_AT = 2, 3
+_SEES_IN, _COMPARES_IN, _ANSWERS_IN = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -32,15 +38,23 @@ class Placed:
     """Readings of a batch: rows, columns int64[N], where; labels int64[N, 2 * len(READ)], -100 where nothing is told.
 
     The first half of a label row are words by their place in the vocabulary, the second 1 where two objects share it.
+    sees: float32[N, patches], 1 where the object is that is to be looked at, 0 everywhere if none is. first: the
+    column of the first of these patches. back: int64[N], the column of an earlier phrase to look at, -1 for none;
+    answers: bool[N], whether that is done for the answer.
     """
 
     rows: torch.Tensor
     columns: torch.Tensor
     labels: torch.Tensor
+    sees: torch.Tensor
+    back: torch.Tensor
+    answers: torch.Tensor
+    first: int
 
     def to(self, device: torch.device) -> Placed:
         """The same readings on another device."""
-        return Placed(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "first"}
+        return Placed(**{name: t.to(device) for name, t in tensors.items()}, first=self.first)
 
 
 def readings(
@@ -48,43 +62,107 @@ def readings(
     prompt: str,
     phrases: Sequence[str],
     words: Sequence[Mapping[str, str]],
+    things: Sequence[int],
 ) -> NDArray[np.int16]:
-    """Return int16[K, 1 + 2 * len(READ)]: a token's place in the prompt and its labels, as in `Placed`.
+    """Return int16[K, 3 + 2 * len(READ)], what is told of a turn.
 
-    phrases: those that name the marks of the objects with these `words`, one or two. Besides where they end, the token
-    after the prompt is told the same as the last phrase's. A phrase that the prompt lacks is told nothing.
+    A row: a token's place in the prompt, the object that it is to look at (-1 for none), the place of an earlier phrase
+    that it is to look at (-1 for none), and its labels, as in `Placed`. phrases: those that name the marks of the
+    objects with these `words`, one or two, which are the `things`-th of the picture's marked objects. Besides where they
+    end, the token after the prompt is told: of one object the same, of two what they share. A phrase that the prompt
+    lacks is told nothing.
     """
     said = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
     ends = [end for _, end in said["offset_mapping"]]
     rows: list[list[int]] = []
-    for number, (phrase, own) in enumerate(zip(phrases, words, strict=True)):
+    for number, (phrase, own, thing) in enumerate(zip(phrases, words, things, strict=True)):
         at = prompt.find(phrase)
         if at < 0:
-            continue
+            break
         place = next(i for i, end in enumerate(ends) if end >= at + len(phrase))
         told = [vocabulary.values(name).index(own[name]) for name in READ]
         shared = [_UNKNOWN] * len(READ)
         if number == 1:
             shared = [int(words[0][name] == own[name]) for name in READ]
-        rows.append([place, *told, *shared])
+        back = rows[0][_AT] if number == 1 and rows[0][_AT] < place else -1
+        rows.append([place, thing, back, *told, *shared])
         if number == len(words) - 1:
-            alone = told if number == 0 else [_UNKNOWN] * len(READ)
-            rows.append([len(ends), *alone, *shared])
-    return np.array(rows, dtype=np.int16).reshape(-1, 1 + 2 * len(READ))
+            alone = number == 0
+            about = told if alone else [_UNKNOWN] * len(READ)
+            look = (thing, -1) if alone else (-1, place)
+            rows.append([len(ends), *look, *about, *shared])
+    return np.array(rows, dtype=np.int16).reshape(-1, _LABELS + 2 * len(READ))
 
 
-def place(told: Sequence[Sequence[NDArray[np.int16]]], begins: Sequence[Sequence[int]]) -> Placed:
-    """Put the readings of every picture's turns where the turns begin in its sequence, -1 for those left out."""
+def place(
+    told: Sequence[Sequence[NDArray[np.int16]]],
+    begins: Sequence[Sequence[int]],
+    seen: Sequence[NDArray[np.bool_]],
+    *,
+    first: int,
+) -> Placed:
+    """Put the readings of every picture's turns where the turns begin in its sequence, -1 for those left out.
+
+    seen: of every picture bool[objects, patches], which patches show each marked object. first: the column of the first
+    patch.
+    """
     rows: list[NDArray[np.int64]] = []
-    columns: list[NDArray[np.int64]] = []
-    labels: list[NDArray[np.int64]] = []
-    for row, (turns, starts) in enumerate(zip(told, begins, strict=True)):
-        for each, start in zip(turns, starts, strict=True):
-            if start >= 0:
-                rows.append(np.full(len(each), row, dtype=np.int64))
-                columns.append(start + each[:, 0].astype(np.int64))
-                labels.append(each[:, 1:].astype(np.int64))
-    return Placed(*(torch.from_numpy(np.concatenate(part)) for part in (rows, columns, labels)))
+    reads: list[NDArray[np.int64]] = []
+    starts: list[NDArray[np.int64]] = []
+    sees: list[NDArray[np.float32]] = []
+    for row, (turns, places) in enumerate(zip(told, begins, strict=True)):
+        patches = seen[row].astype(np.float32)
+        nothing = np.zeros_like(patches[:1])
+        for each, start in zip(turns, places, strict=True):
+            if start < 0 or not len(each):
+                continue
+            rows.append(np.full(len(each), row, dtype=np.int64))
+            reads.append(each.astype(np.int64))
+            starts.append(np.full(len(each), start, dtype=np.int64))
+            sees.append(np.concatenate([patches, nothing])[each[:, _THING]])
+    every, begin = np.concatenate(reads), np.concatenate(starts)
+    back = np.where(every[:, _BACK] >= 0, begin + every[:, _BACK], -1)
+    return Placed(
+        rows=torch.from_numpy(np.concatenate(rows)),
+        columns=torch.from_numpy(begin + every[:, _AT]),
+        labels=torch.from_numpy(every[:, _LABELS:]),
+        sees=torch.from_numpy(np.concatenate(sees)),
+        back=torch.from_numpy(back),
+        answers=torch.from_numpy((every[:, _THING] < 0) & (back >= 0)),
+        first=first,
+    )
+
+
+def looking(
+    attention: Sequence[torch.Tensor], placed: Placed
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """The loss of where the first heads look and, for the log, the shares of their attention that are right.
+
+    attention: float[B, heads, S, S] of every block; blocks that a smaller decoder lacks are its last.
+    """
+    total = torch.zeros((), device=placed.rows.device)
+    shares: dict[str, float] = {}
+    stop = placed.first + placed.sees.shape[1]
+    there = placed.sees.sum(1) > 0
+    if bool(there.any()):
+        weights = _head(attention, _SEES_IN)[placed.rows[there], placed.columns[there]]
+        right = (weights[:, placed.first : stop].float() * placed.sees[there]).sum(1)
+        total = total - right.clamp_min(1e-6).log().mean()
+        shares["sees"] = float(right.detach().mean())
+    for name, block, told in (
+        ("compares", _COMPARES_IN, (placed.back >= 0) & ~placed.answers),
+        ("answers", _ANSWERS_IN, placed.answers),
+    ):
+        if bool(told.any()):
+            weights = _head(attention, block)[placed.rows[told], placed.columns[told]]
+            right = weights.gather(1, placed.back[told, None]).float()
+            total = total - right.clamp_min(1e-6).log().mean()
+            shares[name] = float(right.detach().mean())
+    return total, shares
+
+
+def _head(attention: Sequence[torch.Tensor], block: int) -> torch.Tensor:
+    return attention[min(block, len(attention) - 1)][:, 0]
 
 
 class Readouts(nn.Module):

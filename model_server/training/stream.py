@@ -48,13 +48,15 @@ class Encoded:
     """One example as the trainer needs it.
 
     pixels: uint8[pictures, side, side, 3], padded; dense: uint8[len(DENSE), patches], of the last picture; turns: token
-    ids, all that were asked; told: of every turn, what the decoder should know of it inside, as `readings` returns it.
+    ids, all that were asked; told: of every turn, what the decoder should know of it inside, as `readings` returns it;
+    seen: bool[targets, patches], which patches of the last picture show each marked object.
     """
 
     pixels: NDArray[np.uint8]
     dense: NDArray[np.uint8]
     turns: list[EncodedTurn]
     told: list[NDArray[np.int16]]
+    seen: NDArray[np.bool_]
 
 
 def dense_classes(name: str) -> int:
@@ -70,9 +72,6 @@ def dense_classes(name: str) -> int:
 
 def dense_labels(example: Example, shape: Shape) -> NDArray[np.uint8]:
     """Return uint8[len(DENSE), patches]: what lies at each patch's centre, row by row."""
-    fitted = fit_square(Image.fromarray(example.labels), shape.image, fill=0, nearest=True)
-    half = shape.patch // 2
-    seen = np.asarray(fitted)[half :: shape.patch, half :: shape.patch].ravel()
     table = np.zeros((len(DENSE), len(example.objects) + 1), dtype=np.uint8)
     for row, name in enumerate(DENSE):
         for index, thing in enumerate(example.objects):
@@ -82,7 +81,14 @@ def dense_labels(example: Example, shape: Shape) -> NDArray[np.uint8]:
                     table[row, index + 1] = _marked(name, style)
             else:
                 table[row, index + 1] = 1 + vocabulary.values(name).index(getattr(thing, name))
-    return table[:, seen]
+    return table[:, _objects(example, shape)]
+
+
+def _objects(example: Example, shape: Shape) -> NDArray[np.uint8]:
+    """uint8[patches]: the object at each patch's centre, by its index + 1; 0 behind."""
+    fitted = fit_square(Image.fromarray(example.labels), shape.image, fill=0, nearest=True)
+    half = shape.patch // 2
+    return np.asarray(fitted)[half :: shape.patch, half :: shape.patch].ravel()
 
 
 def _marked(name: str, style: Style) -> int:
@@ -110,17 +116,19 @@ def encode(
             turn.prompt,
             turn.phrases,
             [example.objects[index].words for index in turn.things],
+            [example.targets.index(index) for index in turn.things],
         )
         for turn in example.turns
     ]
     if rng.random() < spelling:
         turns.append(asking.spelling(rng))
-        told.append(readings(tokenizer, "", (), ()))
+        told.append(readings(tokenizer, "", (), (), ()))
     return Encoded(
         np.stack([np.asarray(fit_square(image, shape.image)) for image in example.images]),
         dense_labels(example, shape),
         encode_turns(tokenizer, turns),
         told,
+        _objects(example, shape) == np.array(example.targets)[:, None] + 1,
     )
 
 

@@ -334,7 +334,7 @@ def test_readings_lie_where_phrases_end_and_tell_what_is_there(tokenizer, some):
         first, second = (example.objects[index].words for index in example.targets)
         same = [int(first[name] == second[name]) for name in READ]
         turn = next(turn for turn in example.turns if turn.kind == "same")
-        found = readings(tokenizer, turn.prompt, turn.phrases, [first, second])
+        found = readings(tokenizer, turn.prompt, turn.phrases, [first, second], [0, 1])
         ids = tokenizer(turn.prompt)["input_ids"]
         for row, phrase in zip(found[:2], turn.phrases, strict=True):
             assert tokenizer.decode(ids[: row[0] + 1]).endswith(phrase)
@@ -342,19 +342,19 @@ def test_readings_lie_where_phrases_end_and_tell_what_is_there(tokenizer, some):
             [vocabulary.values(name).index(thing[name]) for name in READ]
             for thing in (first, second)
         ]
-        assert found[0, 1:].tolist() == [*words[0], -100, -100, -100]
-        assert found[1, 1:].tolist() == [*words[1], *same]
-        assert found[2].tolist() == [len(ids), -100, -100, -100, *same]
+        assert found[0, 1:].tolist() == [0, -1, *words[0], -100, -100, -100]
+        assert found[1, 1:].tolist() == [1, found[0, 0], *words[1], *same]
+        assert found[2].tolist() == [len(ids), -1, found[1, 0], -100, -100, -100, *same]
 
 
 def test_of_one_object_the_token_that_answers_is_told_too(tokenizer):
     words = {"size": "small", "colour": "red", "material": "plastic", "shape": "star"}
     prompt = "Is the object in the box red?"
-    found = readings(tokenizer, prompt, ("in the box",), [words])
+    found = readings(tokenizer, prompt, ("in the box",), [words], [1])
     assert found[0, 0] == len(tokenizer("Is the object in the box")["input_ids"]) - 1
     assert found[1, 0] == len(tokenizer(prompt)["input_ids"])
-    assert (found[0, 1:] == found[1, 1:]).all()
-    assert readings(tokenizer, prompt, ("in the ring",), [words]).shape == (0, 7)
+    assert (found[0, 1:] == found[1, 1:]).all() and found[0, 1:3].tolist() == [1, -1]
+    assert readings(tokenizer, prompt, ("in the ring",), [words], [0]).shape == (0, 9)
 
 
 def test_readings_follow_their_turns_wherever_these_are_packed(tokenizer, some):
@@ -368,6 +368,12 @@ def test_readings_follow_their_turns_wherever_these_are_packed(tokenizer, some):
     assistant = tokenizer.convert_tokens_to_ids(tokens.ASSISTANT)
     at = batch.texts.ids[told.rows, told.columns]
     assert 0 < int((at == assistant).sum()) < len(at)
+    patches = torch.from_numpy(np.stack([item.seen.any(0) for item in items]))
+    assert ((told.sees == 0) | patches[told.rows]).all()
+    back = told.back >= 0
+    assert told.answers[back].any() and not told.answers[back].all()
+    assert (told.columns[back] > told.back[back]).all()
+    assert told.first == 1
     kept = sum(begin >= 0 for begins in batch.texts.begins for begin in begins)
     spellings = sum(len(read) == 0 for item in items for read in item.told)
     assert kept - spellings <= int((at == assistant).sum()) <= kept
@@ -376,6 +382,7 @@ def test_readings_follow_their_turns_wherever_these_are_packed(tokenizer, some):
 def test_readouts_teach_the_decoder(tokenizer, some):
     torch.manual_seed(0)
     model = build_model(tokenizer, SHAPE)
+    model.set_attn_implementation("eager")
     heads, readouts = DenseHeads(SHAPE.vision_width), Readouts(SHAPE.text_width)
     rng = np.random.default_rng(0)
     items = [encode(example, tokenizer, SHAPE, rng) for example in some[:8]]
@@ -384,6 +391,7 @@ def test_readouts_teach_the_decoder(tokenizer, some):
     found.read.backward()
     first = model.model.language_model.layers[0].self_attn.q_proj.weight.grad
     assert first is not None and float(first.abs().sum()) > 0
+    assert {"read", "shared", "sees", "compares", "answers"} <= set(found.right)
     alone = losses(model, heads, readouts, batch, readouts_only=True)
     model.zero_grad()
     alone.read.backward()

@@ -2,8 +2,9 @@
 
 A request comes with the draft as it was last saved, up to five seconds ago. An answer about regions that are not in the
 request would take back whatever was done to them since: a caption typed, a corner moved, a region deleted. The page
-saves what was typed into the prompt area within five seconds too, and that draft holds all the rest. Knows Label
-Studio's API and what is to be filled; knows nothing of models.
+saves what was typed into the prompt area within five seconds too, and that draft holds all the rest. A polygon that the
+draft holds half drawn is finished by the time that something is clicked on it, and the draft with that click has it.
+Knows Label Studio's API and what is to be filled; knows nothing of models.
 """
 
 from __future__ import annotations
@@ -12,21 +13,75 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import replace
 
 import httpx
 
 from backend.assistant import Suggestion
 from backend.errors import LabelStudioError
 from backend.fill import Target, target_of
-from backend.known import results_in, text_in
+from backend.known import Known, is_unfinished, results_in, text_in, without
+from backend.label_studio import async_client
+from backend.settings import Settings
 from regiontext.labelstudio.config import LabelingConfig
-from regiontext.labelstudio.results import Result
+from regiontext.labelstudio.results import Result, read_results
+from regiontext.region import Region
 
-__all__ = ["draft_with", "renewed"]
+__all__ = ["as_they_are_now", "caught_up", "draft_with", "may_be_about", "renewed"]
 
 _log = logging.getLogger(__name__)
 
 _EVERY_S = 0.4
+
+
+async def as_they_are_now(
+    settings: Settings,
+    task: int,
+    asked: Sequence[Target],
+    *,
+    typed: Result | None,
+    suggestions: MutableMapping[str, list[Suggestion]],
+    config: LabelingConfig,
+    deadline: float,
+) -> Sequence[Target]:
+    """The regions as the page has them by now, and only what is suggested for a field that is still as it was.
+
+    typed: what stands in the prompt area. As they are given where Label Studio does not tell in time.
+    """
+    if not asked or typed is None or settings.label_studio_api_key is None:
+        return asked
+    async with async_client(settings) as http:
+        draft = await draft_with(http, task, typed, deadline=deadline)
+    return asked if draft is None else renewed(asked, draft, suggestions, config)
+
+
+def may_be_about(prompt: Region | None, known: Known) -> bool:
+    """Whether a shape may point at a polygon that was being drawn when the draft was saved, on the same image.
+
+    A keypoint may, wherever it is; a rectangle, if the corners known so far are inside.
+    """
+    if prompt is None or prompt.shape not in ("keypoint", "rectangle"):
+        return False
+    return any(
+        polygon.get("item_index", 0) == prompt.item_index
+        and (prompt.shape == "keypoint" or _is_around(prompt, polygon))
+        for polygon in known.unfinished
+    )
+
+
+async def caught_up(
+    settings: Settings, task: int, known: Known, shape: Mapping[str, object], deadline: float
+) -> Known:
+    """The same with the results of the draft that holds `shape`, just drawn; as it is if none comes in time."""
+    if settings.label_studio_api_key is None:
+        return known
+    async with async_client(settings) as http:
+        draft = await draft_with(http, task, shape, deadline=deadline)
+    if draft is None:
+        return known
+    open_still = tuple(item for item in draft if is_unfinished(item))
+    raw = without(draft, open_still)
+    return replace(known, results=read_results(raw), raw=tuple(raw), unfinished=open_still)
 
 
 async def draft_with(
@@ -79,6 +134,17 @@ def renewed(
 
 def _texts(target: Target) -> dict[str, tuple[str, ...]]:
     return {str(item.get("from_name")): text_in(item) for item in target.results[1:]}
+
+
+def _is_around(rectangle: Region, polygon: Mapping[str, object]) -> bool:
+    value = polygon.get("value")
+    points = value.get("points") if isinstance(value, Mapping) else None
+    (x0, y0, x1, y1), (width, height) = rectangle.box, rectangle.size
+    try:
+        corners = [(float(x) * width / 100, float(y) * height / 100) for x, y in points or ()]
+    except (TypeError, ValueError):
+        return False
+    return bool(corners) and all(x0 <= x <= x1 and y0 <= y <= y1 for x, y in corners)
 
 
 def _holds(results: Sequence[Result], item: Mapping[str, object]) -> bool:

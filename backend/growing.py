@@ -75,11 +75,12 @@ class Growing:
         """Whether the click belongs to a mask already."""
         return self._book.member(self._page, click) is not None
 
-    def mends(self, click: Click) -> bool:
-        """Whether the click belongs to a mask already, or comes with a point whose mask it mends."""
+    def mends(self, click: Click, item_index: int) -> bool:
+        """Whether the click belongs to a mask already, or comes with a point of its image whose mask it mends."""
         return self.is_counted(click) or any(
             mask.results and not self._is_settled(mask) and self._waits(mask)
             for mask in self._book.masks(self._page)
+            if mask.item_index == item_index
         )
 
     def count(self, click: Click, item_index: int) -> bool:

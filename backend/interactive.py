@@ -21,16 +21,16 @@ from backend.asking import asks_for_relations, instruction_in, said_in
 from backend.assistant import Assistant
 from backend.clicks import Click
 from backend.errors import BackendError, OtherLabelStudio
-from backend.fill import Target, results_of, target_of
-from backend.fresh import draft_with, renewed
+from backend.fill import Target, target_of
+from backend.fresh import as_they_are_now, caught_up, may_be_about
 from backend.gestures import pointed_at
 from backend.growing import Growing, grow
-from backend.known import Known, is_marked, known_of, marked, text_in
-from backend.label_studio import async_client, project_id
+from backend.known import Known, is_marked, known_of, text_in
+from backend.label_studio import project_id
 from backend.ledger import Call, Ledger, Pending
 from backend.masking import click_in, mask_control
 from backend.origin import created_in
-from backend.outgoing import regional
+from backend.outgoing import noted, regional, written
 from backend.relate import merged_lines
 from regiontext.errors import ConfigError, RegiontextError
 from regiontext.labelstudio.config import LabelingConfig, parse_config
@@ -38,7 +38,6 @@ from regiontext.labelstudio.decode import is_shape
 from regiontext.labelstudio.leaks import is_bare, without_leaks
 from regiontext.labelstudio.results import (
     Result,
-    check_results,
     decode_regions,
     image_field_result,
     text_of,
@@ -56,6 +55,8 @@ _RESERVE_S = 0.3
 _MAX_PAIRS = 8
 # Kept back from it for the last look at the draft.
 _LAST_LOOK_S = 0.4
+# Kept back from it for asking, once the draft has caught up.
+_FOR_THE_REST_S = 1.5
 _LATE = "not filled in time"
 _WHOSE = "drawn on this task a moment before: if it was not you, delete it here"
 
@@ -126,7 +127,7 @@ async def interact(assistant: Assistant, ledger: Ledger, request: Interactive) -
         call = ledger.open(number, task, context, known, now=time.time(), on_page=request.page)
     except ConfigError as error:
         _log.warning("an interactive call is echoed: %s", error)
-        return _noted(regional(context), " ".join(str(error).split()))
+        return noted(regional(context), " ".join(str(error).split()))
     except (RegiontextError, BackendError, KeyError, TypeError, ValueError) as error:
         _log.warning("an interactive call is echoed: %s", error)
         return regional(context)
@@ -171,13 +172,13 @@ async def _guarded(turn: _Turn) -> list[Result]:
         return await asyncio.wait_for(_answered(turn), turn.left + _RESERVE_S / 2)
     except TimeoutError:
         _log.warning("an interactive call ran out of time", extra=about)
-        return _noted(regional(turn.context), "out of time")
+        return noted(regional(turn.context), "out of time")
     except (BackendError, RegiontextError) as error:
         _log.warning("an interactive call stays unfilled: %s", error, extra=about)
-        return _noted(regional(turn.context), " ".join(str(error).split()))
+        return noted(regional(turn.context), " ".join(str(error).split()))
     except Exception as error:
         _log.exception("an interactive call failed", extra=about)
-        return _noted(
+        return noted(
             regional(turn.context), f"internal error ({type(error).__name__}); see the log"
         )
 
@@ -187,9 +188,9 @@ async def _overtaken(turn: _Turn, own: Sequence[Result]) -> list[Result]:
     present = {item.get("id") for item in own if is_shape(item)}
     results: list[Result] = []
     for pending in turn.call.carried.values():
-        mine = await _filled(turn, pending) or _noted(pending.results, _LATE)
+        mine = await _filled(turn, pending) or noted(pending.results, _LATE)
         if pending.id in turn.call.doubtful:
-            mine = _noted(mine, _WHOSE)
+            mine = noted(mine, _WHOSE)
         if mine[0].get("id") not in present:
             present.add(mine[0].get("id"))
             results.extend(mine)
@@ -200,6 +201,7 @@ async def _answered(turn: _Turn) -> list[Result]:
     """Plan, ask, write down."""
     if turn.refusal is not None:
         raise turn.refusal
+    turn = await _caught_up(turn)
     own, more, growing = await asyncio.to_thread(_targets, turn)
     targets = {target.id: target for target in more}
     grown = await grow(
@@ -246,9 +248,9 @@ async def _answered(turn: _Turn) -> list[Result]:
     for id in turn.call.own:
         target = own[id]
         mine = ready.get(id) or (
-            _noted(turn.call.own[id].results, grown.notes.get(id))
+            noted(turn.call.own[id].results, grown.notes.get(id))
             if target is None
-            else _written(turn, target, answers)
+            else written(target, answers, turn.config)
         )
         pending = turn.call.own[id]
         if not pending.filled.done():
@@ -258,26 +260,42 @@ async def _answered(turn: _Turn) -> list[Result]:
             results.extend(mine)
     # A region that nothing was found for is not sent: the page has it, perhaps newer than the draft.
     asked = [t for t in more if t.id in answers.suggestions or t.id in answers.notes]
-    for target in await _as_they_are_now(turn, asked, answers):
+    now = await as_they_are_now(
+        turn.assistant.settings,
+        turn.task,
+        asked,
+        typed=_typed(turn),
+        suggestions=answers.suggestions,
+        config=turn.config,
+        deadline=turn.deadline - _LAST_LOOK_S,
+    )
+    for target in now:
         if target.id not in given:
             given.add(target.id)
-            results.extend(_written(turn, target, answers))
+            results.extend(written(target, answers, turn.config))
     growing.answered(results)
     return results + _whole_image(turn, answers)
 
 
-async def _as_they_are_now(
-    turn: _Turn, asked: Sequence[Target], answers: Answers
-) -> Sequence[Target]:
-    """The regions as the page has them by now, and only what is suggested for a field that is still as it was."""
-    area, settings = turn.config.prompt_field, turn.assistant.settings
-    typed = next((i for i in turn.context if area and i.get("from_name") == area.name), None)
-    if not asked or typed is None or settings.label_studio_api_key is None:
-        return asked
-    last = turn.deadline - _LAST_LOOK_S
-    async with async_client(settings) as http:
-        draft = await draft_with(http, turn.task, typed, deadline=last)
-    return asked if draft is None else renewed(asked, draft, answers.suggestions, turn.config)
+def _typed(turn: _Turn) -> Result | None:
+    """What stands in the prompt area, as it came."""
+    area = turn.config.prompt_field
+    return next((i for i in turn.context if area and i.get("from_name") == area.name), None)
+
+
+async def _caught_up(turn: _Turn) -> _Turn:
+    """The call with what Label Studio knows once it has saved a polygon that it may be about."""
+    if not turn.known.unfinished:
+        return turn
+    pending = [p.results[0] for p in turn.call.own.values() if not is_marked(p.results[0])]
+    drawn, _ = decode_regions(pending)
+    about = next((p for p in pending if may_be_about(drawn.get(p["id"]), turn.known)), None)
+    about = about or (None if turn.prompt is None else _typed(turn))
+    if about is None:
+        return turn
+    last = turn.deadline - _FOR_THE_REST_S
+    settings = turn.assistant.settings
+    return replace(turn, known=await caught_up(settings, turn.task, turn.known, about, last))
 
 
 def _targets(turn: _Turn) -> tuple[dict[str, Target | None], list[Target], Growing]:
@@ -319,7 +337,7 @@ def _targets(turn: _Turn) -> tuple[dict[str, Target | None], list[Target], Growi
         own[id] = target_of(context, id, config=config, may_wish=True)
         if click is None or prompt is None:
             continue
-        fresh = {} if growing.mends(click) else growing.fresh()
+        fresh = {} if growing.mends(click, prompt.item_index) else growing.fresh()
         if (new := pointed_at(prompt, fresh.values(), lambda _: True)) is not None:
             own[id] = target_of(growing.results_of(new), new, config=config)
         else:
@@ -356,26 +374,6 @@ def _asks_for_relations(turn: _Turn) -> bool:
     return wanted and turn.config.relation_field is not None
 
 
-def _written(turn: _Turn, target: Target, answers: Answers) -> list[Result]:
-    """A region as it goes back; a field the config would not take is left out, the region never."""
-    mine = results_of(
-        target, answers.suggestions.get(target.id, []), turn.config, answers.notes.get(target.id)
-    )
-    before = {str(item.get("from_name")): item for item in target.results}
-    valid, dropped = check_results(mine, turn.config)
-    for line in dropped:
-        _log.warning("left out: %s", line, extra={"task": turn.task})
-    if dropped and not any(is_shape(item) for item in valid):
-        # The config has changed since the page was opened.
-        before[str(target.shape.get("from_name"))] = marked(target.shape, dropped[0])
-    kept = {str(item.get("from_name")) for item in valid}
-    return [
-        item if str(item.get("from_name")) in kept else before.get(str(item.get("from_name")), item)
-        for item in mine
-        if str(item.get("from_name")) in kept or str(item.get("from_name")) in before
-    ]
-
-
 def _whole_image(turn: _Turn, answers: Answers) -> list[Result]:
     """The text of the relations if there is something to add to it; of the rest, what no region can be found for."""
     odd = [item for item in regional(turn.context) if item.get("id") not in turn.call.own]
@@ -388,10 +386,6 @@ def _whole_image(turn: _Turn, answers: Answers) -> list[Result]:
     merged = merged_lines(text_of(there) if there else (), lines)
     id = str(there["id"]) if there else secrets.token_urlsafe(8)
     return [*odd, image_field_result(area, merged, id=id)]
-
-
-def _noted(results: Sequence[Result], note: str | None) -> list[Result]:
-    return [marked(item, note) if is_shape(item) else dict(item) for item in results]
 
 
 async def _filled(turn: _Turn, pending: Pending) -> list[Result]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from regiontext.labelstudio.decode import is_shape
+from regiontext.labelstudio.decode import SHAPE_TYPES, is_shape
 from regiontext.labelstudio.leaks import is_bare, without_leaks
 from regiontext.labelstudio.results import Result, Results, read_results, text_of
 
@@ -23,10 +23,12 @@ __all__ = [
     "Known",
     "bundle",
     "is_marked",
+    "is_unfinished",
     "known_of",
     "marked",
     "results_in",
     "text_in",
+    "without",
 ]
 
 SEEN = "regiontext_seen"
@@ -51,7 +53,8 @@ class Known:
 
     saved_at: when an annotation of the task was last saved, None without any. annotators: who has annotated it. drafts:
     how many drafts the asking user has: a tab of the browser each. relabels: whether the page gives one label to all
-    that it accepts, since a text about the whole image has it.
+    that it accepts, since a text about the whole image has it. unfinished: the polygons that were being drawn when the
+    draft was saved, which are not among the results: the page has them with more corners by now, or not at all.
     """
 
     results: Results
@@ -61,6 +64,7 @@ class Known:
     annotators: frozenset[str] = frozenset()
     drafts: int = 0
     relabels: bool = False
+    unfinished: tuple[Result, ...] = ()
 
     @property
     def may_be_anothers(self) -> bool:
@@ -91,6 +95,8 @@ def known_of(task: Mapping[str, Any]) -> Known:
         # Of several annotations nobody can tell which one is open.
         open_one = {}
     raw = results_in(open_one)
+    unfinished = tuple(item for item in raw if is_unfinished(item)) if draft else ()
+    raw = without(raw, unfinished)
     saved = [s for a in annotations if (s := _seconds(a.get("updated_at"))) is not None]
     by = frozenset(name for a in annotations if (name := _author(a)) is not None)
     return Known(
@@ -101,7 +107,21 @@ def known_of(task: Mapping[str, Any]) -> Known:
         annotators=by,
         drafts=len(drafts),
         relabels=any(is_bare(item) for item in _objects(open_one.get("result"))),
+        unfinished=unfinished,
     )
+
+
+def is_unfinished(item: Mapping[str, Any]) -> bool:
+    """Whether a result is a polygon that is not closed yet; such a one can be saved in a draft, not submitted."""
+    value = item.get("value")
+    is_polygon = SHAPE_TYPES.get(str(item.get("type"))) == "polygon"
+    return is_polygon and isinstance(value, Mapping) and value.get("closed") is False
+
+
+def without(results: Sequence[Result], shapes: Sequence[Result]) -> list[Result]:
+    """The results without those shapes and their fields."""
+    gone = [shape.get("id") for shape in shapes]
+    return [item for item in results if item.get("id") not in gone]
 
 
 def results_in(holder: Mapping[str, Any]) -> list[Result]:

@@ -12,8 +12,10 @@ import pytest
 
 from backend.assistant import Suggestion
 from backend.fill import Target
-from backend.fresh import draft_with, renewed
+from backend.fresh import draft_with, may_be_about, renewed
+from backend.known import known_of
 from regiontext.labelstudio.config import parse_config
+from regiontext.labelstudio.decode import decode_region
 from tests.backend.test_interactive import rectangle, text
 
 XML = """<View><Image name="img" value="$image"/>
@@ -101,3 +103,50 @@ def test_what_was_typed_moved_or_deleted_meanwhile_stays_so() -> None:
     (left,) = renewed(targets, now, suggestions, config)
     assert left.results == (elsewhere,)
     assert suggestions["moved"] and not suggestions["typed"]
+
+
+def half_drawn(**more: Any) -> dict[str, Any]:
+    value = {"points": [[20, 20], [40, 20]], "closed": False, "polygonlabels": ["Car"]}
+    kind = {"from_name": "polygon", "type": "polygonlabels", "value": value}
+    return rectangle("half") | kind | more
+
+
+def task_with(*results: dict[str, Any], held: str = "drafts") -> dict[str, Any]:
+    holder = {"id": 1, "user": "a@b.c", "result": list(results)}
+    return {"drafts": [], "annotations": [], "predictions": [], held: [holder]}
+
+
+def test_a_polygon_that_is_being_drawn_is_not_among_what_is_known() -> None:
+    half, whole = half_drawn(), half_drawn(id="whole")
+    whole["value"] = whole["value"] | {"closed": True}
+    known = known_of(task_with(half, whole, rectangle("a")))
+    assert set(known.results.shapes) == {"whole", "a"} and known.unfinished == (half,)
+    # Imported so, it is as finished as it gets.
+    other = known_of(task_with(half, held="predictions"))
+    assert set(other.results.shapes) == {"half"} and not other.unfinished
+
+
+@pytest.mark.parametrize(
+    ("shape", "about"),
+    [
+        (rectangle("around", x=10.0, y=10.0, width=50.0, height=50.0), True),
+        (rectangle("beside", x=50.0, y=50.0, width=20.0, height=20.0), False),
+        (
+            rectangle("other image", x=10.0, y=10.0, width=50.0, height=50.0) | {"item_index": 1},
+            False,
+        ),
+    ],
+)
+def test_a_rectangle_may_be_about_the_polygon_whose_corners_it_holds(
+    shape: dict[str, Any], about: bool
+) -> None:
+    known = known_of(task_with(half_drawn()))
+    assert may_be_about(decode_region(shape), known) is about
+    assert may_be_about(None, known) is False
+
+
+@pytest.mark.parametrize("points", [None, [], 7, [[1]], [["a", 1]], [[1, 2, 3]]])
+def test_corners_that_make_no_sense_are_about_nothing(points: Any) -> None:
+    half = half_drawn(value={"points": points, "closed": False})
+    around = decode_region(rectangle("around", x=0.0, y=0.0, width=100.0, height=100.0))
+    assert may_be_about(around, known_of(task_with(half))) is False

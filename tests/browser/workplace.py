@@ -7,6 +7,7 @@ wait for what they can see, in the page or through Label Studio's API, never for
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI, Request, Response
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, ViewportSize, expect
 
 from regiontext.labelstudio.decode import is_shape
 from tests.backend.site import Site
@@ -43,6 +44,7 @@ __all__ = [
     "XML",
     "accept_suggestions",
     "answered",
+    "drafts_held_back",
     "shapes_in",
 ]
 
@@ -278,3 +280,24 @@ def accept_suggestions(page: Page) -> None:
 def answered(page: Page) -> Any:
     """A block in which Label Studio answers an interactive call."""
     return page.expect_response(lambda r: "interactive-annotating" in r.url, timeout=1000 * CEILING)
+
+
+@contextmanager
+def drafts_held_back(page: Page) -> Iterator[None]:
+    """What the page saves of its work inside reaches Label Studio only afterwards."""
+    held: list[Route] = []
+    saving = re.compile(r"/api/(drafts/\d|tasks/\d+/drafts)")
+
+    def hold(route: Route) -> None:
+        if route.request.method == "GET":
+            route.fallback()
+        else:
+            held.append(route)
+
+    page.route(saving, hold)
+    try:
+        yield
+    finally:
+        for route in held:
+            route.continue_()
+        page.unroute(saving, hold)

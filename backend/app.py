@@ -35,7 +35,7 @@ _QUIET = frozenset({"/health", "/ready", "/metrics"})
 ROUTES = frozenset(
     {
         *("/health", "/setup", "/versions", "/predict", "/webhook", "/ready", "/metrics", "/jobs"),
-        *("/assist", "/assist/unseen", "/report"),
+        *("/assist", "/assist/drawn", "/assist/unseen", "/report"),
     }
 )
 

@@ -34,7 +34,9 @@ WEBHOOK_SECRET_HEADER = "X-Regiontext-Secret"
 ASSIST_SECRET_HEADER = "X-Regiontext-Assist"
 """The header in which the plugin inside Label Studio carries `assist_secret`."""
 
-OPEN_ROUTES = frozenset({"/health", "/ready", "/webhook", "/assist", "/assist/unseen"})
+OPEN_ROUTES = frozenset(
+    {"/health", "/ready", "/webhook", "/assist", "/assist/drawn", "/assist/unseen"}
+)
 """Routes without basic auth: those that watch the process tell nothing, and webhooks, which Label Studio sends without
 it, have their own secret; so has the assistant inside Label Studio."""
 

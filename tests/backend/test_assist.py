@@ -103,6 +103,10 @@ def test_nobody_may_ask_while_no_secret_is_set(set_stage: SetStage) -> None:
 def test_basic_auth_of_label_studio_is_not_asked_of_the_plugin(set_stage: SetStage) -> None:
     stage = set_stage(assist_secret=SECRET, basic_auth_user="u", basic_auth_password="p")
     assert named(ask(stage), "done")
+    for what in ("drawn", "unseen"):
+        body, headers = {"task": 3, "ids": []}, {ASSIST_SECRET_HEADER: SECRET}
+        answer = stage.http.post(f"/assist/{what}", json=body, headers=headers)
+        assert answer.status_code == 200
 
 
 def test_an_empty_region_is_filled_and_stored_before_it_is_told(stage: Stage) -> None:

@@ -69,7 +69,7 @@ def readings(
     A row: a token's place in the prompt, the object that it is to look at (-1 for none), the place of an earlier phrase
     that it is to look at (-1 for none), and its labels, as in `Placed`. phrases: those that name the marks of the
     objects with these `words`, one or two, which are the `things`-th of the picture's marked objects. Besides where
-    they end, the token after the prompt is told: of one object the same, of two what they share. A phrase that the prompt
+    they end, the token after the prompt is told: of one object the same, of two what they share. A phrase that it
     lacks is told nothing.
     """
     said = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser
 
 from backend.report.figures import figures
@@ -10,6 +11,8 @@ from backend.report.page import page
 from backend.settings import Settings
 from backend.store import open_store
 from tests.backend.report.sample import HOSTILE, seed
+
+pytestmark = pytest.mark.browser
 
 # Where pictures of the page are left for looking at; nowhere unless told.
 SHOTS = os.environ.get("REGIONTEXT_TEST_SCREENSHOTS")

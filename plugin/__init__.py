@@ -4,6 +4,7 @@
     urls.py         Label Studio's own addresses and ours
     setup.py        what the environment says, and whether this Label Studio is one that was tested
     middleware.py   one script more in the pages that can become the labeling page
+    smart_tools.py  who draws, told to the backend also when Label Studio's own smart tools ask
     views.py        who asks, whether they may; the files of the page
     road.py         the request on its way to the backend, and the answer on its way back
     page/           what runs in the browser: plain JavaScript modules, no build step

@@ -24,7 +24,7 @@ from django.views.decorators.http import require_GET, require_POST  # type: igno
 from plugin.road import lines_from, post_to
 from plugin.setup import Setup, setup
 
-__all__ = ["FILES", "VERSION", "assist", "page_file", "unseen"]
+__all__ = ["FILES", "VERSION", "assist", "note", "page_file"]
 
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
@@ -35,6 +35,7 @@ VERSION = hashlib.sha256(b"".join(file.read_bytes() for file in FILES.values()))
 """Changes with any of them, so that they can be kept for ever."""
 
 _TAKEN = ("region", "results", "fields", "wish", "relations")
+_NOTES = ("unseen", "drawn")
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -72,19 +73,21 @@ def assist(request: Any) -> Any:
 
 
 @require_POST
-def unseen(request: Any) -> Any:
-    """Suggestions that came when the annotator had typed, or was gone."""
+def note(request: Any, what: str) -> Any:
+    """Suggestions that came when the annotator had typed, or was gone; relations that became arrows."""
+    if what not in _NOTES:
+        raise Http404
     here, task, body, refusal = _asked(request)
     if refusal is not None:
         return refusal
     ids = body.get("ids")
     passed = {"task": task.id, "ids": ids if isinstance(ids, list) else []}
-    return HttpResponse(status=204 if post_to(here, "/assist/unseen", passed) == 200 else 502)
+    return HttpResponse(status=204 if post_to(here, f"/assist/{what}", passed) == 200 else 502)
 
 
 # Label Studio asks no view for the page's token unless the view says so.
 assist._dont_enforce_csrf_checks = False
-unseen._dont_enforce_csrf_checks = False
+note._dont_enforce_csrf_checks = False
 
 
 def _asked(request: Any) -> tuple[Setup, Any, dict[str, Any], Any]:

@@ -5,7 +5,7 @@ const ROW = ".lsf-outliner-item";
 const INDEX = ".lsf-outliner-item__index";
 const FIELD = "[data-testid=textarea-region-view]";
 const INPUT = "[data-testid=textarea-region-input]";
-const LINE = "[data-testid=textarea-region-textarea]";
+const LINE = "[data-testid=textarea-region-item] *";
 const IMAGE = "img[alt=image]";
 const SHAPES = new Set([
   "rectangleregion", "ellipseregion", "polygonregion", "keypointregion", "brushregion", "bitmaskregion", "vectorregion",
@@ -66,6 +66,8 @@ export function regions() {
     .filter((region) => SHAPES.has(region.type) && region.isRealRegion !== false)
     .map((region) => ({
       id: region.cleanId,
+      // What comes from the server has its annotation's name added to its own.
+      drawn: region.id === region.cleanId,
       shape: shapeOf(region),
       label: region.labels?.join() ?? "",
       slow: region.type === "brushregion" || region.type === "bitmaskregion",

@@ -4,7 +4,7 @@
 import * as editor from "./adapter.js";
 import { Card } from "./card.js";
 import { onKeys } from "./keys.js";
-import { ask, unseen } from "./road.js";
+import { ask, note } from "./road.js";
 import { Suggestions } from "./suggestions.js";
 
 const LOOK_MS = 250;
@@ -30,7 +30,7 @@ export function start(here) {
       soon();
     }],
     ["pointercancel", () => { down = false; }],
-    ["keyup", () => soon()],
+    ["keyup", soon],
   ];
   for (const [name, heard] of watch) window.addEventListener(name, heard, true);
   timer = setInterval(guarded(look), LOOK_MS);
@@ -44,12 +44,11 @@ export function start(here) {
   /** Run `work`; whatever goes wrong in it turns the assistant off for the page. */
   function guarded(work) {
     return (...given) => {
-      if (timer === null) return undefined;
+      if (timer === null) return;
       try {
         return work(...given);
       } catch (error) {
         leave(error);
-        return undefined;
       }
     };
   }
@@ -75,12 +74,16 @@ export function start(here) {
       const faults = editor.faults();
       if (faults.length) throw new Error(`the editor lacks ${faults.join(", ")}`);
     }
-    const regions = editor.regions();
-    checked = regions.length > 0;
-    const refill = desk.see(regions, { now: performance.now(), down, undone: editor.undone() });
-    fill(refill);
+    checked = see() > 0;
     if (!off()) for (const one of desk.next(performance.now())) send(one, scene.task);
     show();
+  }
+
+  /** Take in what is on the screen; how many regions there are. */
+  function see() {
+    const regions = editor.regions();
+    fill(desk.see(regions, { now: performance.now(), down, undone: editor.undone() }));
+    return regions.length;
   }
 
   function fill(writes) {
@@ -95,9 +98,7 @@ export function start(here) {
     const results = editor.resultsFor(one.region, one.relations);
     const tell = guarded((event) => {
       // What the annotator has done this very moment counts before what the model says.
-      const scene = editor.scene();
-      if (event.event === "answer" && scene?.key === desk.scene)
-        fill(desk.see(editor.regions(), { now: performance.now(), down, undone: editor.undone() }));
+      if (event.event === "answer" && editor.scene()?.key === desk.scene) see();
       fill(desk.heard(one, event, performance.now()));
       if (event.event === "text" || event.event === "answer" || event.event === "relation") show();
     });
@@ -106,8 +107,12 @@ export function start(here) {
     await ask(here, { task, region, results, fields, wish, relations: Boolean(relations) }, tell);
     // A stream that ends without a last word has ended all the same.
     if (desk.flying.includes(one)) tell({ event: "away", reason: "the answer broke off" });
-    unseen(here, task, one.unseen);
+    note(here, "unseen", task, one.unseen);
     guarded(look)();
+  }
+
+  function current() {
+    return editor.selected() ?? focus;
   }
 
   function show() {
@@ -115,7 +120,7 @@ export function start(here) {
       if (known.there)
         for (const [name, one] of known.fields) editor.preview(id, name, one.coming === "" ? "…" : (one.coming ?? null));
     editor.markRows(desk.marks());
-    const id = editor.selected() ?? focus;
+    const id = current();
     const known = desk.regions.get(id);
     card.show({
       id,
@@ -132,7 +137,7 @@ export function start(here) {
   // What the annotator does, by button or key.
 
   function act(name) {
-    const id = editor.selected() ?? focus;
+    const id = current();
     const known = desk.regions.get(id);
     if (name === "off") {
       if (off()) localStorage.removeItem(OFF(here.user));
@@ -146,7 +151,7 @@ export function start(here) {
       const [first] = known.relations.filter((one) => !one.taken);
       if (first) {
         first.taken = true;
-        editor.relate(first.from, first.to, first.label);
+        if (editor.relate(first.from, first.to, first.label)) note(here, "drawn", editor.scene().task, [first.id]);
       } else desk.askRelations(id);
     } else if (name === "own") card.ask();
     else desk.wish(id, [...known.fields.keys()], name);
@@ -155,14 +160,14 @@ export function start(here) {
   }
 
   function choose(name, value) {
-    const id = editor.selected() ?? focus;
+    const id = current();
     if (!desk.regions.get(id)?.there) return;
     guarded(() => fill(desk.take(id, name, value)))();
     guarded(look)();
   }
 
   function say(words) {
-    const id = editor.selected() ?? focus;
+    const id = current();
     const known = desk.regions.get(id);
     if (known?.there && words.trim()) desk.wish(id, [...known.fields.keys()], words.trim());
     guarded(look)();

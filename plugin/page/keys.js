@@ -1,4 +1,4 @@
-// The keys of the assistant. They are silent while something is typed, and leave all others to Label Studio.
+// The keys of the assistant: none of Label Studio's own (its ⇧R is a tool). They are silent while something is typed.
 
 export const KEYS = {
   keep: "K",
@@ -6,7 +6,7 @@ export const KEYS = {
   shorter: "S",
   longer: "D",
   own: "W",
-  relations: "R",
+  relations: "L",
   off: "O",
 };
 

@@ -22,14 +22,10 @@ export async function ask(here, body, tell) {
   }
 }
 
-/** Say that suggestions were never seen, so that nothing is learnt from them. */
-export async function unseen(here, task, ids) {
-  if (!ids.length) return;
-  try {
-    await post(here, "unseen", { task, ids });
-  } catch {
-    // They stay, as answers that nobody took.
-  }
+/** Say what became of suggestions: "unseen", so that nothing is learnt from them, or "drawn", as arrows. */
+export async function note(here, what, task, ids) {
+  // What does not arrive counts as an answer that nobody took.
+  if (ids.length) await post(here, what, { task, ids }).catch(() => {});
 }
 
 const post = (here, path, body) =>

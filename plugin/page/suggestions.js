@@ -16,11 +16,11 @@ export class Suggestions {
     this.away = null; // why the model is away, null while it is there
     this.tries = 0;
     this.retryAt = 0;
-    this.numbers = 0;
   }
 
-  /** Forget all regions: another task or annotation is on the screen. Returns the asks that are dropped by it. */
+  /** Forget all regions: another task or annotation is on the screen. */
   clear(scene) {
+    this.first = !this.scene;
     this.scene = scene;
     this.fresh = true;
     this.regions = new Map();
@@ -141,7 +141,7 @@ export class Suggestions {
     for (const ask of this.flying)
       if (which(ask) && !ask.dropped) {
         ask.dropped = true;
-        for (const one of this.#fields(ask.region)) delete one.coming;
+        this.#quiet(ask.region);
       }
   }
 
@@ -151,9 +151,15 @@ export class Suggestions {
     return [...(this.regions.get(id)?.fields.values() ?? [])];
   }
 
+  #quiet(id) {
+    for (const one of this.#fields(id)) delete one.coming;
+  }
+
   #begin(region, now) {
-    // What is there when a task is opened was drawn before; a smart tool's region is Label Studio's own to fill.
-    const state = this.fresh ? "old" : region.smart ? "smart" : "new";
+    // What is there when a task is opened was drawn before, or by one who was faster than this script; a smart tool's
+    // region is Label Studio's own to fill.
+    const old = this.fresh && !(this.first && region.drawn);
+    const state = old ? "old" : region.smart ? "smart" : "new";
     const known = { there: true, state, shape: region.shape, label: region.label, since: now, fields: new Map(), relations: [], picture: null };
     for (const [name, { value }] of Object.entries(region.fields)) field(known, name).seen = value;
     return known;
@@ -213,7 +219,7 @@ export class Suggestions {
   }
 
   #queue(ask) {
-    this.waiting.push({ ...ask, scene: this.scene, number: ++this.numbers, dropped: false, skip: new Set(), unseen: [], failed: null });
+    this.waiting.push({ ...ask, scene: this.scene, dropped: false, skip: new Set(), unseen: [], failed: null });
   }
 
   #answered(ask, known, event) {
@@ -237,7 +243,7 @@ export class Suggestions {
   #landed(ask, now) {
     if (ask.failed && !ask.dropped) return this.#gone(ask, ask.failed, now);
     this.flying = this.flying.filter((one) => one !== ask);
-    if (!ask.dropped) for (const one of this.#fields(ask.region)) delete one.coming;
+    if (!ask.dropped) this.#quiet(ask.region);
     this.away = null;
     this.tries = 0;
     return [];
@@ -247,7 +253,7 @@ export class Suggestions {
     this.flying = this.flying.filter((one) => one !== ask);
     this.away = reason || "no answer";
     this.retryAt = now + AGAIN_MS[Math.min(this.tries++, AGAIN_MS.length - 1)];
-    for (const one of this.#fields(ask.region)) delete one.coming;
+    this.#quiet(ask.region);
     if (!ask.dropped && ask.scene === this.scene) this.waiting.unshift(Object.assign(ask, { failed: null }));
     return [];
   }

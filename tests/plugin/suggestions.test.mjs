@@ -6,7 +6,7 @@ import { Suggestions } from "../../plugin/page/suggestions.js";
 
 const region = (id, caption = [], more = {}) => ({
   id, shape: "s", label: "Object", slow: false, finished: true, smart: false,
-  fields: { caption: { value: caption, typed: false } }, ...more,
+  drawn: false, fields: { caption: { value: caption, typed: false } }, ...more,
 });
 const typed = (id) => region(id, [], { fields: { caption: { value: [], typed: true } } });
 const answer = (value, more = {}) => ({ event: "answer", field: "caption", id: `s-${value}`, value: [value], confidence: 0.9, options: [], ...more });
@@ -40,6 +40,18 @@ test("what is there when a task is opened is not asked about", () => {
   desk.see([region("old")], { now: 0 });
   desk.see([region("old")], { now: 5000 });
   assert.deepEqual(desk.next(5000), []);
+});
+
+test("but what was drawn before this script was there, is", () => {
+  const desk = new Suggestions();
+  const early = region("early", [], { drawn: true });
+  desk.clear("1/a");
+  for (const now of [0, 5000]) desk.see([early, region("old")], { now });
+  assert.deepEqual(desk.next(5000).map((ask) => ask.region), ["early"]);
+  // After a submit the editor goes on with the same regions, which have been asked about.
+  desk.clear("1/a/7");
+  for (const now of [6000, 9000]) desk.see([early], { now });
+  assert.deepEqual(desk.next(9000), []);
 });
 
 test("but when it is re-shaped, the store is asked whose its text is", () => {

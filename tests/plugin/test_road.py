@@ -6,9 +6,11 @@ import json
 import logging
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
+import plugin
 from plugin.road import SECRET_HEADER, lines_from, post_to
 from plugin.setup import Setup, setup
 from tests.label_studio_server import free_port
@@ -66,6 +68,10 @@ def test_a_backend_that_is_not_there_is_one_line() -> None:
 
 
 def test_both_sides_name_the_header_alike() -> None:
+    from backend.protocol import PAGE
     from backend.security import ASSIST_SECRET_HEADER
 
     assert SECRET_HEADER == ASSIST_SECRET_HEADER
+    # Read from the source: the module itself needs Label Studio around it.
+    source = Path(plugin.__path__[0], "smart_tools.py").read_text(encoding="utf-8")
+    assert f'PAGE = "{PAGE}"' in source

@@ -1,19 +1,24 @@
-"""The plugin in a Label Studio of its own, with plugin.settings and a sub-path: who may ask, and what is passed on."""
+"""The plugin in a Label Studio of its own, with plugin.settings and a sub-path: who may ask, and what is passed on.
+
+That Label Studio runs on PostgreSQL where there is one; the browser tests' runs on SQLite.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from tests.label_studio_server import LabelStudioServer, running_label_studio
+from tests.plugin.postgres import running_postgres
 
 pytestmark = [pytest.mark.label_studio, pytest.mark.timeout(600)]
 
@@ -39,12 +44,21 @@ def backend() -> Iterator[Backend]:
     known = Backend()
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer({"status": "UP"})
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             known.asked.append((self.path, self.headers.get("X-Regiontext-Assist"), body))
+            if self.path.startswith("/assist"):
+                self.answer(*LINES)
+            else:
+                self.answer({"model_version": "m", "results": [{"result": []}]})
+
+        def answer(self, *lines: dict[str, Any]) -> None:
             self.send_response(known.status)
             self.end_headers()
-            for line in LINES:
+            for line in lines:
                 self.wfile.write(json.dumps(line).encode() + b"\n")
 
         def log_message(self, *_: Any) -> None:
@@ -58,8 +72,18 @@ def backend() -> Iterator[Backend]:
 
 
 @pytest.fixture(scope="module")
-def site(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
-    more = {
+def database() -> Iterator[Mapping[str, str] | None]:
+    with running_postgres() as variables:
+        yield variables
+
+
+@pytest.fixture(scope="module")
+def site(
+    backend: Backend,
+    database: Mapping[str, str] | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[LabelStudioServer]:
+    more = dict(database or {}) | {
         "DJANGO_SETTINGS_MODULE": "plugin.settings",
         "REGIONTEXT_BACKEND_URL": backend.url + "/",
         "REGIONTEXT_ASSIST_SECRET": SECRET,
@@ -156,6 +180,47 @@ def test_what_is_passed_on_is_read_here_not_taken_from_the_page(
     assert passed["user"] == {"id": int(attribute(page, "data-user"))}
 
 
+def test_a_suggestion_comes_through_on_postgresql(
+    signed_in: httpx.Client,
+    page: str,
+    task: dict[str, int],
+    site: LabelStudioServer,
+    database: Mapping[str, str] | None,
+) -> None:
+    if database is None:
+        pytest.skip("PostgreSQL is not installed here: this Label Studio runs on SQLite")
+    assert not list(site.data_dir.glob("*.sqlite3"))
+    address = {"host": database["POSTGRE_HOST"], "port": database["POSTGRE_PORT"]}
+    with psycopg.connect(**address, user="postgres", dbname="postgres") as server:  # type: ignore[arg-type]
+        (found,) = server.execute("SELECT project_id FROM task WHERE id = %s", [task["id"]])
+    assert found == (task["project"],)
+    answer = ask(signed_in, page, {"task": task["id"], "region": "r", "results": [{"id": "r"}]})
+    assert [json.loads(line) for line in answer.text.splitlines()] == LINES
+
+
+def test_smart_tools_tell_the_backend_who_draws(
+    signed_in: httpx.Client,
+    site: LabelStudioServer,
+    page: str,
+    task: dict[str, int],
+    backend: Backend,
+) -> None:
+    with httpx.Client(base_url=site.url, headers=site.headers, timeout=60) as api:
+        body = {"project": task["project"], "url": backend.url, "is_interactive": True}
+        made = api.post("/api/ml/", json=body | {"title": "ours"}).json()
+    backend.asked.clear()
+    context = {"result": [], "regiontext_page": "somebody else"}
+    answer = signed_in.post(
+        f"/api/ml/{made['id']}/interactive-annotating",
+        json={"task": task["id"], "context": context},
+        headers={"X-CSRFToken": attribute(page, "data-csrf")},
+    )
+    assert answer.json() == {"data": {"result": []}}
+    ((path, _, asked),) = backend.asked
+    assert path == "/predict" and asked["params"]["context"]["result"] == []
+    assert asked["params"]["context"]["regiontext_page"] == f"user {attribute(page, 'data-user')}"
+
+
 def test_strangers_and_forged_requests_do_not_get_through(
     site: LabelStudioServer,
     signed_in: httpx.Client,
@@ -195,14 +260,15 @@ def test_a_backend_that_refuses_is_a_line(
     assert [json.loads(line)["event"] for line in answer.text.splitlines()] == ["away"]
 
 
-def test_unseen_suggestions_are_passed_on(
-    signed_in: httpx.Client, page: str, task: dict[str, int], backend: Backend
+@pytest.mark.parametrize("what", ["unseen", "drawn"])
+def test_what_became_of_suggestions_is_passed_on(
+    what: str, signed_in: httpx.Client, page: str, task: dict[str, int], backend: Backend
 ) -> None:
     backend.asked.clear()
-    answer = signed_in.post(
-        "/regiontext/unseen",
-        json={"task": task["id"], "ids": ["a"]},
-        headers={"X-CSRFToken": attribute(page, "data-csrf")},
-    )
-    assert answer.status_code == 204
-    assert backend.asked == [("/assist/unseen", SECRET, {"task": task["id"], "ids": ["a"]})]
+    body = {"task": task["id"], "ids": ["a"]}
+    headers = {"X-CSRFToken": attribute(page, "data-csrf")}
+    assert signed_in.post(f"/regiontext/{what}", json=body, headers=headers).status_code == 204
+    assert backend.asked == [(f"/assist/{what}", SECRET, body)]
+    assert signed_in.post(f"/regiontext/{what}", json=body).status_code == 403
+    assert signed_in.post("/regiontext/else", json=body, headers=headers).status_code == 404
+    assert len(backend.asked) == 1

@@ -121,7 +121,7 @@ class Desk:
         """Wait until exactly these captions stand in the list of regions, in its order."""
         self.page.wait_for_function(
             "wanted => JSON.stringify([...document.querySelectorAll("
-            "'[data-testid=textarea-region-textarea]')].map(box => box.value)) === wanted",
+            "'[data-testid=textarea-region-item] :is(input, textarea)')].map(box => box.value)) === wanted",
             arg=_json(wanted),
             timeout=seconds * 1000,
         )
@@ -136,12 +136,12 @@ class Desk:
 
     def empty(self, index: int) -> None:
         """Delete the caption of the region at `index` with the keyboard."""
-        count = self.editor.captions.count()
-        self.editor.captions.nth(index).click()
-        self.page.keyboard.press("Control+a")
-        self.page.keyboard.press("Delete")
+        box = self.editor.captions.nth(index)
+        box.click()
+        for key in ("Control+a", "Delete", "Tab"):
+            self.page.keyboard.press(key)
+        expect(box).to_have_value("")
         self.editor._leave_inputs()
-        expect(self.editor.captions).to_have_count(count - 1)
 
     def relabel_arrow(self, old: str, new: str) -> None:
         """In the list of relations, choose another label for the only one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.drawing import Drawing
 from tests.browser.scenes import SIZE
@@ -18,6 +18,17 @@ pytestmark = [pytest.mark.browser, pytest.mark.label_studio, pytest.mark.timeout
 CARD = ".regiontext-card"
 LINE = ".regiontext-line"
 MARK = "[data-regiontext-mark]"
+
+LOOSE = """
+<View>
+  <Image name="image" value="$image"/>
+  <Labels name="kind" toName="image"><Label value="Thing"/></Labels>
+  <MagicWand name="wand" toName="image"/>
+  <Rectangle name="box" toName="image" canRotate="true"/>
+  <TextArea name="caption" toName="image" perRegion="true" displayMode="region-list" editable="true"
+            maxSubmissions="1" ask="Describe the object {mark}."/>
+</View>
+"""
 
 
 def rectangle(desk: Desk) -> None:
@@ -68,14 +79,99 @@ def test_every_tool_has_its_region_written_about(draw: Callable[[Desk], None], d
     assert fields["material"]["choices"] == ["other"]  # type: ignore[index]
 
 
-def test_a_region_that_is_turned_or_gets_another_label_is_asked_about_again(
-    desk: Desk, model: SlowModel
+@pytest.fixture(scope="module")
+def loose(stack: Stack) -> int:
+    with stack.api() as api:
+        body = {"title": "labels and tools", "label_config": LOOSE}
+        made = api.post("/api/projects/", json=body)
+        made.raise_for_status()
+        return int(made.json()["id"])
+
+
+def test_a_single_line_that_is_being_rewritten_is_not_written_over(
+    page: Page, open_task: Callable[..., Desk], loose: int, model: SlowModel
 ) -> None:
+    desk = open_task(page, project=loose)
+    desk.editor.label("1")
+    desk.editor.tool("rectangle-tool")
+    desk.editor.stroke([(100, 140), (180, 190), (260, 240)])
+    desk.captions(WORDS)
+    model.text, model.word_s = "what the model says now", 1.0
+    desk.editor.turn_region((100, 140, 260, 240), 25)
+    expect(page.locator("[data-regiontext-mark=waits]")).to_have_count(1)
+    with page.expect_response("**/regiontext/unseen", timeout=60_000):
+        page.locator("[data-testid=textarea-region-item] input").click()
+        page.keyboard.press("Control+a")
+        page.keyboard.type("my own words")
+    page.keyboard.press("Enter")
+    desk.captions("my own words")
+
+
+def test_tools_that_are_chosen_apart_from_the_label(
+    page: Page, open_task: Callable[..., Desk], loose: int
+) -> None:
+    """The magic wand, and the rectangle by three points."""
+    desk = open_task(page, project=loose)
+    desk.editor.label("1")
+    desk.editor.tool("magicwand")
+    desk.editor.stroke([(120, 100), (130, 110), (140, 120)])
+    desk.captions(WORDS)
+    desk.editor.label("1")
+    desk.editor.tool("rectangle-3-point-tool")
+    desk.editor.taps([(380, 280), (500, 310), (480, 400)])
+    desk.captions(WORDS, WORDS)
+    desk.editor.submit()
+    wand, box = (r for r in desk.stored() if r["from_name"] in ("wand", "box"))
+    assert wand["value"]["format"] == "rle" and box["value"]["rotation"] > 5  # type: ignore[index]
+    assert [r["id"] for r in desk.stored() if r["from_name"] == "caption"] == [
+        wand["id"],
+        box["id"],
+    ]
+
+
+def test_a_region_that_is_turned_is_asked_about_again(desk: Desk, model: SlowModel) -> None:
     desk.box(100, 140, 260, 240)
     desk.captions(WORDS)
     model.text = "a turned car"
     desk.editor.turn_region((100, 140, 260, 240), 25)
     desk.captions("a turned car")
+
+
+def test_a_region_that_gets_another_label_is_asked_about_again_while_its_text_is_the_models(
+    desk: Desk, model: SlowModel
+) -> None:
+    desk.box(60, 100, 180, 220)
+    desk.box(320, 100, 440, 220)
+    desk.captions(WORDS, WORDS)
+    desk.editor.rewrite(1, "my own words")
+    model.text = "a boxed car"
+    for middle in ((380, 160), (120, 160)):
+        desk.page.keyboard.press("u")
+        desk.editor.click(*middle)
+        expect(desk.page.locator(f"{CARD} .regiontext-foot")).to_be_visible()
+        desk.page.keyboard.press("8")
+    desk.captions("a boxed car", "my own words")
+    desk.editor.submit()
+    said = {
+        str(result["id"]): (result["value"]["rectanglelabels"])  # type: ignore[index]
+        for result in desk.stored()
+        if result["type"] == "rectanglelabels"
+    }
+    assert list(said.values()) == [["Crate"], ["Crate"]]
+
+
+def test_what_is_drawn_before_the_assistant_is_awake_is_written_about(
+    page: Page, open_task: Callable[..., Desk]
+) -> None:
+    held: list[Route] = []
+    page.route("**/assistant.js", lambda route: held.append(route))
+    desk = open_task(page)
+    desk.box()
+    expect(desk.editor.regions).to_have_count(1)
+    while not held:
+        page.wait_for_timeout(100)
+    held.pop().continue_()
+    desk.captions(WORDS)
 
 
 def test_words_stream_into_the_field_before_they_are_its_value(
@@ -87,23 +183,6 @@ def test_words_stream_into_the_field_before_they_are_its_value(
     desk.captions()
     assert desk.page.locator(CARD).inner_text().startswith("Region 1")
     desk.captions(WORDS)
-
-
-def test_what_is_typed_while_the_answer_streams_stays(desk: Desk, model: SlowModel) -> None:
-    model.word_s = 1.0
-    desk.box()
-    desk.words_on_their_way()
-    desk.page.get_by_test_id("textarea-region-input").click()
-    desk.page.keyboard.type("my own words")
-    desk.page.wait_for_timeout(5000)
-    desk.page.keyboard.press("Enter")
-    desk.captions("my own words")
-    desk.page.wait_for_timeout(1000)
-    desk.captions("my own words")
-    desk.editor._leave_inputs()
-    desk.editor.submit()
-    assert desk.stack.run("collect", "--project", str(desk.project))
-    assert outcomes(desk)["caption"] == ("added", None)
 
 
 def test_a_region_deleted_in_flight_is_gone(desk: Desk, model: SlowModel) -> None:
@@ -223,23 +302,6 @@ def test_keys_ask_again_keep_and_walk_to_the_unsure_ones(desk: Desk, model: Slow
     assert sorted(value["choices"][0] for value in chosen) == ["other", "stone"]  # type: ignore[index]
 
 
-def test_one_key_asks_for_relations_and_adds_the_arrow(desk: Desk, model: SlowModel) -> None:
-    model.relation = "left of"
-    desk.box(60, 100, 180, 220)
-    desk.box(320, 100, 440, 220)
-    desk.captions(WORDS, WORDS)
-    desk.editor.click(120, 160)
-    desk.page.keyboard.press("Shift+R")
-    expect(desk.page.locator(".regiontext-relation").first).to_contain_text(
-        "1 → 2: left of", timeout=30_000
-    )
-    desk.page.keyboard.press("Shift+R")
-    expect(desk.page.locator(".regiontext-relation[data-taken=true]")).to_have_count(1)
-    desk.editor.submit()
-    (arrow,) = [result for result in desk.stored() if result["type"] == "relation"]
-    assert arrow["labels"] == ["left of"] and arrow["direction"] == "right"
-
-
 def test_the_user_and_the_project_can_turn_it_off(
     page: Page, stack: Stack, open_task: Callable[..., Desk], model: SlowModel
 ) -> None:
@@ -302,17 +364,6 @@ def test_it_works_in_the_label_stream_and_from_one_task_to_the_next(
     first.captions(WORDS)
 
 
-def test_outcomes_are_what_the_person_did(desk: Desk) -> None:
-    for at in range(3):
-        desk.box(40 + 150 * at, 60, 150 + 150 * at, 180)
-    desk.captions(WORDS, WORDS, WORDS)
-    desk.editor.rewrite(1, "my own words")
-    desk.editor._leave_inputs()
-    desk.editor.submit()
-    assert desk.stack.run("collect", "--project", str(desk.project))
-    assert sorted(all_outcomes(desk, "caption")) == ["accepted", "accepted", "edited"]
-
-
 def test_two_annotators_on_one_task_do_not_disturb_each_other(
     desk: Desk, browser: Browser, stack: Stack, project: int, model: SlowModel
 ) -> None:
@@ -337,22 +388,3 @@ def test_two_annotators_on_one_task_do_not_disturb_each_other(
     said = [r["value"]["text"] for r in desk.stored() if r["from_name"] == "caption"]  # type: ignore[index]
     assert sorted(said) == [[WORDS], ["another car"]]
     context.close()
-
-
-def outcomes(desk: Desk) -> dict[str, tuple[str, str | None]]:
-    """By field, what became of it and of which suggestion."""
-    return {row.field: (row.outcome, row.suggestion) for row in _rows(desk)}
-
-
-def all_outcomes(desk: Desk, field: str) -> list[str]:
-    return [row.outcome for row in _rows(desk) if row.field == field]
-
-
-def _rows(desk: Desk):  # type: ignore[no-untyped-def]
-    from sqlalchemy import select
-
-    from backend.store import OutcomeRow, open_store
-
-    store = open_store(f"sqlite:///{desk.stack.data_dir / 'regiontext.db'}")
-    with store.read() as session:
-        return list(session.scalars(select(OutcomeRow).where(OutcomeRow.task == desk.task)))

@@ -1,4 +1,6 @@
-// Wakes the assistant when a task is open: until then it costs one look a moment.
+// Wakes the assistant when a task is open: until then it costs one look a moment. Keeps labels where they are, always.
+
+import { keepLabels } from "./labels.js";
 
 const LOOK_MS = 300;
 
@@ -17,5 +19,14 @@ const timer = setInterval(async () => {
     (await import("./assistant.js")).start(here);
   } catch (error) {
     console.warn("regiontext: the assistant is off on this page:", error);
+  }
+}, LOOK_MS);
+
+const keeper = setInterval(() => {
+  try {
+    keepLabels(window.Htx?.annotationStore?.selected);
+  } catch (error) {
+    clearInterval(keeper);
+    console.warn("regiontext: labels are not kept on this page:", error);
   }
 }, LOOK_MS);

@@ -6,12 +6,14 @@ from there it is chosen anew with every answer, and whatever is drawn next is re
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from regiontext.labelstudio.leaks import is_bare
+import plugin
+from regiontext.labelstudio.leaks import is_bare, leaked
 from regiontext.labelstudio.results import read_results
 from tests.browser.drawing import Drawing
 from tests.browser.test_arrival import DRAWN, say_to_all
@@ -20,6 +22,7 @@ from tests.browser.workplace import (
     CEILING,
     OTHER_BOX,
     POINT,
+    MoodyModel,
     Workplace,
     accept_suggestions,
     answered,
@@ -28,6 +31,7 @@ from tests.browser.workplace import (
 pytestmark = [pytest.mark.browser, pytest.mark.label_studio]
 
 ON_AND_OFF = pytest.mark.parametrize("accept", [True, False], ids=["auto-accept", "by hand"])
+PAGE = Path(plugin.__file__).parent / "page"
 KINDS = ("brushlabels", "polygonlabels")
 
 
@@ -102,6 +106,29 @@ def test_a_page_whose_texts_have_a_label_already_relabels_nothing(
     editor.submit()
     found = _labels(workplace.submitted(two_drawn), "rect", without=["p"])
     assert found == [["Person"]]
+
+
+@ON_AND_OFF
+def test_the_assistant_in_the_page_keeps_the_label_that_a_region_was_drawn_with(
+    accept: bool, workplace: Workplace, moody: MoodyModel, two_drawn: int
+) -> None:
+    """Whatever is chosen for the next drawing while the answer is on its way."""
+    editor = workplace.at_work(two_drawn, accept=accept)
+    module = (PAGE / "labels.js").read_text()
+    keep = "keepLabels(window.Htx.annotationStore.selected); window.kept = true;"
+    editor.page.add_script_tag(content=f"{module}\n{keep}", type="module")
+    editor.page.wait_for_function("window.kept")
+    with moody.held_back():
+        editor.smart_box((40, 180, 200, 270), OTHER_BOX)
+        editor.label(BOX)
+        expect(editor.regions).to_have_count(3)
+    settle(editor, accept=accept, captions=1)
+    say_to_all(editor, "caption all")
+    settle(editor, accept=accept, captions=3)
+    editor.submit()
+    results = workplace.submitted(two_drawn)
+    assert _labels(results, "rect", without=[]) == [["Person"]]
+    assert leaked(results) == []
 
 
 def _ids(results: list[dict[str, Any]]) -> set[str]:

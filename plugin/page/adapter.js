@@ -1,4 +1,4 @@
-// The only module that touches Label Studio's editor: its store, and what its page is made of. Written against 1.23.
+// The only module that touches Label Studio's editor: its store and its page. Written against 1.23.
 
 const OURS = "regiontext";
 const ROW = ".lsf-outliner-item";
@@ -11,33 +11,22 @@ const SHAPES = new Set([
   "rectangleregion", "ellipseregion", "polygonregion", "keypointregion", "brushregion", "bitmaskregion", "vectorregion",
 ]);
 const TAGS = new Set(["textarea", "choices"]);
-const FUNCTIONS = {
-  history: ["freeze", "unfreeze", "safeUnfreeze", "setReplaceNextUndoState"],
-  relationStore: ["addRelation", "findRelations", "serialize"],
-};
+const OF_ANNOTATION =
+  "acceptSuggestion names.values regions.map history.freeze history.unfreeze history.safeUnfreeze " +
+  "history.setReplaceNextUndoState relationStore.addRelation relationStore.serialize";
+const OF_REGION = "cleanId addResult perRegionTags.map $treenode.snapshot results.0.serialize";
 
 const store = () => window.Htx;
 const annotation = () => store()?.annotationStore?.selected;
 
 /** What the editor lacks of what is used here; nothing else may be called unless this is empty. */
 export function faults() {
-  const found = [];
-  const want = (ok, what) => ok || found.push(what);
   const now = annotation();
-  want(now, "annotationStore.selected");
-  if (!now) return found;
-  want(Number.isInteger(Number(store().task?.id)), "task.id");
-  want(typeof store().config === "string" || store().annotationStore.root, "config");
-  want(Array.isArray(now.regions), "annotation.regions");
-  for (const [part, names] of Object.entries(FUNCTIONS))
-    for (const name of names) want(typeof now[part]?.[name] === "function", `annotation.${part}.${name}`);
-  for (const region of (now.regions ?? []).slice(0, 1)) {
-    want(typeof region.cleanId === "string", "region.cleanId");
-    want(typeof region.addResult === "function", "region.addResult");
-    want(Array.isArray(region.perRegionTags), "region.perRegionTags");
-    want(typeof region.$treenode?.snapshot === "object", "region's snapshot");
-    want(typeof region.results?.[0]?.serialize === "function", "result.serialize");
-  }
+  const lacks = (node, paths) =>
+    paths.split(" ").filter((path) => path.split(".").reduce((at, key) => at?.[key], node) === undefined);
+  const found = lacks(now, OF_ANNOTATION);
+  if (now.regions?.length) found.push(...lacks(now.regions[0], OF_REGION));
+  if (!Number.isInteger(Number(store().task.id))) found.push("task.id");
   return found;
 }
 
@@ -56,6 +45,23 @@ export const isOffHere = () => /<View\b[^>]*\bassistant\s*=\s*["']off["']/i.test
 
 /** How far back the history stands: goes down with undo. */
 export const undone = () => annotation()?.history.undoIdx ?? 0;
+
+let kept;
+
+/** Accept answers with no label chosen: the editor would write it onto all their regions. */
+export function keepLabels() {
+  const now = annotation();
+  if (now === kept) return;
+  kept = now;
+  const accept = now.acceptSuggestion;
+  const value = (id) => {
+    const chosen = [...now.names.values()].flatMap((tag) => (tag.type.endsWith("labels") ? tag.selectedLabels : []));
+    for (const label of chosen) label.setSelected(false);
+    accept(id);
+    for (const label of chosen) label.setSelected(true);
+  };
+  Object.defineProperty(now, "acceptSuggestion", { configurable: true, value });
+}
 
 const seen = new WeakMap();
 
@@ -171,13 +177,12 @@ export function markRows(marks) {
 export function place(id) {
   const image = document.querySelector(IMAGE)?.getBoundingClientRect();
   if (!image?.width) return null;
-  const box = find(id)?.bboxCoords ?? {};
-  const turned = (find(id)?.parent?.rotation ?? 0) % 360;
-  const numbers = [box.left, box.top, box.right, box.bottom];
-  if (turned || !numbers.every((n) => Number.isFinite(n) && n > -5 && n < 105)) return image;
-  const [left, right] = [box.left, box.right].map((n) => image.left + (n * image.width) / 100);
-  const [top, bottom] = [box.top, box.bottom].map((n) => image.top + (n * image.height) / 100);
-  return { left, top, right, bottom };
+  const { left, top, right, bottom } = find(id)?.bboxCoords ?? {};
+  const turned = find(id)?.parent?.rotation % 360;
+  if (turned || ![left, top, right, bottom].every((n) => n > -5 && n < 105)) return image;
+  const x = (n) => image.left + (n * image.width) / 100;
+  const y = (n) => image.top + (n * image.height) / 100;
+  return { left: x(left), top: y(top), right: x(right), bottom: y(bottom) };
 }
 
 export const isCanvas = (element) => Boolean(element?.closest?.("canvas, .konvajs-content"));
@@ -239,11 +244,8 @@ function amend(change) {
   }
 }
 
-function rowsByNumber() {
-  const rows = new Map();
-  for (const row of document.querySelectorAll(ROW)) rows.set(row.querySelector(INDEX)?.textContent ?? "", row);
-  return rows;
-}
+const rowsByNumber = () =>
+  new Map([...document.querySelectorAll(ROW)].map((row) => [row.querySelector(INDEX)?.textContent, row]));
 
 function inputsOf(id, name) {
   const region = find(id);

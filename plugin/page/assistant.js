@@ -69,11 +69,13 @@ export function start(here) {
       focus = null;
       checked = false;
     }
-    if (!scene || scene.closed || editor.isOffHere()) return card.hide();
+    if (!scene || scene.closed) return card.hide();
     if (!checked) {
       const faults = editor.faults();
       if (faults.length) throw new Error(`the editor lacks ${faults.join(", ")}`);
     }
+    editor.keepLabels();
+    if (editor.isOffHere()) return card.hide();
     checked = see() > 0;
     if (!off()) for (const one of desk.next(performance.now())) send(one, scene.task);
     show();

@@ -1,6 +1,4 @@
-// Wakes the assistant when a task is open: until then it costs one look a moment. Keeps labels where they are, always.
-
-import { keepLabels } from "./labels.js";
+// Wakes the assistant when a task is open: until then it costs one look a moment.
 
 const LOOK_MS = 300;
 
@@ -19,14 +17,5 @@ const timer = setInterval(async () => {
     (await import("./assistant.js")).start(here);
   } catch (error) {
     console.warn("regiontext: the assistant is off on this page:", error);
-  }
-}, LOOK_MS);
-
-const keeper = setInterval(() => {
-  try {
-    keepLabels(window.Htx?.annotationStore?.selected);
-  } catch (error) {
-    clearInterval(keeper);
-    console.warn("regiontext: labels are not kept on this page:", error);
   }
 }, LOOK_MS);

@@ -114,8 +114,8 @@ def test_the_assistant_in_the_page_keeps_the_label_that_a_region_was_drawn_with(
 ) -> None:
     """Whatever is chosen for the next drawing while the answer is on its way."""
     editor = workplace.at_work(two_drawn, accept=accept)
-    module = (PAGE / "labels.js").read_text()
-    keep = "keepLabels(window.Htx.annotationStore.selected); window.kept = true;"
+    module = (PAGE / "adapter.js").read_text()
+    keep = "keepLabels(); window.kept = true;"
     editor.page.add_script_tag(content=f"{module}\n{keep}", type="module")
     editor.page.wait_for_function("window.kept")
     with moody.held_back():

@@ -2,20 +2,19 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { keepLabels } from "../../plugin/page/labels.js";
+import { keepLabels } from "../../plugin/page/adapter.js";
 
-/** A store as the editor has it: its functions are read-only, and accepting writes the chosen labels. */
+/** A store as the editor has it: accepting is read-only, and writes the labels that are chosen. */
 function store() {
-  const fixed = (node, name, value) => Object.defineProperty(node, name, { configurable: true, writable: false, value });
-  const image = {};
-  fixed(image, "activeStates", () => ["Car"]);
-  const annotation = { names: new Map([["img", image], ["caption", {}]]), written: [] };
-  fixed(annotation, "acceptSuggestion", (id) => {
-    if (id === "broken") throw new Error("broken");
-    annotation.written.push([id, ...image.activeStates()]);
-    return id;
-  });
-  return { image, annotation };
+  const label = { name: "Car", selected: true, setSelected(on) { this.selected = on; } };
+  const choice = { setSelected() { throw new Error("no label"); } };
+  const labels = { type: "rectanglelabels", get selectedLabels() { return label.selected ? [label] : []; } };
+  const choices = { type: "choices", selectedLabels: [choice] };
+  const annotation = { names: new Map([["rect", labels], ["kind", choices], ["img", { type: "image" }]]), written: [] };
+  const value = (id) => annotation.written.push([id, ...labels.selectedLabels.map((one) => one.name)]);
+  Object.defineProperty(annotation, "acceptSuggestion", { configurable: true, writable: false, value });
+  globalThis.window = { Htx: { annotationStore: { selected: annotation } } };
+  return { annotation, label };
 }
 
 test("the editor alone writes the chosen label into what it accepts", () => {
@@ -24,27 +23,25 @@ test("the editor alone writes the chosen label into what it accepts", () => {
   assert.deepEqual(annotation.written, [["a", "Car"]]);
 });
 
-test("what is accepted gets no label, and what is drawn does", () => {
-  const { image, annotation } = store();
-  for (let time = 0; time < 3; time += 1) keepLabels(annotation);
-  assert.equal(annotation.acceptSuggestion("a"), "a");
-  assert.deepEqual(annotation.written, [["a"]]);
-  assert.deepEqual(image.activeStates(), ["Car"]);
+test("what is accepted gets no label, which is chosen again for what is drawn next", () => {
+  const { annotation, label } = store();
+  for (let look = 0; look < 3; look += 1) keepLabels();
+  annotation.acceptSuggestion("a");
+  annotation.acceptSuggestion("b");
+  assert.deepEqual(annotation.written, [["a"], ["b"]]);
+  assert.equal(label.selected, true);
 });
 
-test("an answer that cannot be accepted leaves the labels chosen", () => {
-  const { image, annotation } = store();
-  keepLabels(annotation);
-  assert.throws(() => annotation.acceptSuggestion("broken"), /broken/);
-  assert.deepEqual(image.activeStates(), ["Car"]);
-});
-
-test("objects that come later, and pages without any, are no trouble", () => {
-  const { annotation } = store();
-  keepLabels(annotation);
-  const late = { activeStates: () => ["Person"] };
-  annotation.names.set("other", late);
-  keepLabels(annotation);
-  assert.deepEqual(late.activeStates(), ["Person"]);
-  for (const none of [undefined, null, {}, { acceptSuggestion: () => {} }]) keepLabels(none);
+test("so it is on each annotation that is opened, and on one that is opened again", () => {
+  const first = store();
+  const { Htx } = window;
+  keepLabels();
+  const second = store();
+  keepLabels();
+  window.Htx = Htx;
+  keepLabels();
+  for (const { annotation } of [first, second]) {
+    annotation.acceptSuggestion("a");
+    assert.deepEqual(annotation.written, [["a"]]);
+  }
 });

@@ -119,12 +119,14 @@ async def interact(assistant: Assistant, ledger: Ledger, request: Interactive) -
         project, task = project_id(request.project), int(request.task["id"])
         refusal = await _refusal(assistant, request.project)
         known = known_of(request.task)
-        if known.relabels or any(map(is_bare, request.context)):
-            _log.warning("not answered: the page would relabel it all", extra={"task": task})
-            return []
         # A project that is refused is told from the one of its number by when it was created.
         number = project if refusal is None else -(created_in(request.project) or 1)
         call = ledger.open(number, task, context, known, now=time.time(), on_page=request.page)
+        if known.relabels or any(map(is_bare, request.context)):
+            _log.warning("not answered: the page would relabel it all", extra={"task": task})
+            # What waits there goes on waiting, and the next answer has to hold it.
+            ledger.close(call, now=None)
+            return []
     except ConfigError as error:
         _log.warning("an interactive call is echoed: %s", error)
         return noted(regional(context), " ".join(str(error).split()))

@@ -141,7 +141,7 @@ class Ledger:
             if before is not None and before.delivered_at is not None and not is_marked(results[0]):
                 # Answered, and yet waiting: nothing accepted the answer by itself.
                 self._manual[project, owner] = True
-            elif before is not None and before.results == results:
+            elif before is not None and before.results == results and not _is_left(before):
                 filled = before.filled
                 reused.add(id)
             own[id] = Pending(
@@ -159,8 +159,11 @@ class Ledger:
         page.last = Call(key, own, carried, frozenset(reused), doubtful)
         return page.last
 
-    def close(self, call: Call, *, now: float) -> None:
-        """Note that the answer has been sent. Regions never filled are released unfilled, for whoever awaits them."""
+    def close(self, call: Call, *, now: float | None) -> None:
+        """Note that the answer has been sent; `now` is None for one at which the page leaves all as it is.
+
+        Regions never filled are released unfilled, for whoever awaits them.
+        """
         call.answered_at = now
         for pending in call.own.values():
             if pending.id not in call.reused and not pending.filled.done():
@@ -237,6 +240,11 @@ class Ledger:
             # Answered, saved since, and still without our mark: it waits for a click.
             self._manual[key[0], key[2]] = True
         return self._manual.get((key[0], key[2]), False)
+
+
+def _is_left(pending: Pending) -> bool:
+    """Whether nothing came of a region, and nobody works on it any more."""
+    return pending.filled.done() and not pending.filled.result()
 
 
 def _tab(

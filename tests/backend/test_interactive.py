@@ -469,6 +469,22 @@ def test_where_the_page_would_relabel_what_it_accepts_it_is_given_nothing(
     assert not stage.model.asked
 
 
+@pytest.mark.parametrize("label", ["Person", "Car"])
+def test_what_was_drawn_before_the_page_was_mended_is_not_lost_afterwards(
+    set_stage: SetStage, drawn: dict[str, Any], label: str
+) -> None:
+    """It waits still, and the page deletes what waits and is not in the answer that it accepts."""
+    stage = set_stage()
+    prompt = asking(drawn, "caption all")["params"]["context"]["result"][0]
+    first, second = rectangle("one", "Person"), rectangle("two", label, x=60.0)
+    assert stage.predict(calling(drafted(drawn, prompt, leak(prompt)), first)) == []
+    context = [first, second] if label == "Person" else [second]
+    back = stage.predict(calling(drafted(drawn), *context))
+    assert same_shape(first, back) and same_shape(second, back)
+    asked = {"one", "two"} if label == "Person" else {"two"}
+    assert set(captions(back)) == asked
+
+
 # --- whatever fails ------------------------------------------------------------------------------
 
 

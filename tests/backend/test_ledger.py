@@ -85,6 +85,21 @@ def test_a_region_that_was_answered_in_peace_is_the_annotators() -> None:
     run(work())
 
 
+def test_an_answer_that_leaves_the_page_as_it_is_settles_nothing() -> None:
+    async def work() -> None:
+        ledger = Ledger()
+        a, b = rectangle("a", "Car"), rectangle("b", "Person")
+        ledger.close(ledger.open(1, 1, [a], task(), now=T0), now=None)
+        second = ledger.open(1, 1, [b], task(), now=T0 + 4)
+        assert set(second.carried) == {"a"} and second.carried["a"].filled.result() == []
+        ledger.close(second, now=None)
+        # Nobody works on it, so it is asked about anew.
+        third = ledger.open(1, 1, [a], task(), now=T0 + 8)
+        assert set(third.carried) == {"b"} and not third.reused
+
+    run(work())
+
+
 def test_a_region_missing_among_those_of_its_label_is_gone() -> None:
     async def work() -> None:
         ledger = Ledger()

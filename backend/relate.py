@@ -31,7 +31,7 @@ __all__ = ["ARROW", "Related", "merged_lines", "relate"]
 _log = logging.getLogger(__name__)
 
 ARROW = "arrow"
-"""Key in the decoding of a relation that the assistant in the page told of: "offered", "drawn" once the arrow was added.
+"""Key in the decoding of a relation that the assistant in the page told of: "offered", "drawn" once its arrow is there.
 
 Relations of other live calls were never arrows on a screen: they are text.
 """

@@ -10,6 +10,7 @@ between the blocks are told the words of the object, then which words two object
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -63,6 +64,8 @@ def readings(
     phrases: Sequence[str],
     words: Sequence[Mapping[str, str]],
     things: Sequence[int],
+    *,
+    named: tuple[str, str] | None = None,
 ) -> NDArray[np.int16]:
     """Return int16[K, 3 + 2 * len(READ)], what is told of a turn.
 
@@ -70,7 +73,8 @@ def readings(
     that it is to look at (-1 for none), and its labels, as in `Placed`. phrases: those that name the marks of the
     objects with these `words`, one or two, which are the `things`-th of the picture's marked objects. Besides where
     they end, the token after the prompt is told: of one object the same, of two what they share. A phrase that it
-    lacks is told nothing.
+    lacks is told nothing. named: the attribute and the word that the prompt asks about, yes or no: where it stands, the
+    object is looked at again, and whether it has that word is told there and to the token after the prompt.
     """
     said = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
     ends = [end for _, end in said["offset_mapping"]]
@@ -88,6 +92,12 @@ def readings(
         rows.append([place, thing, back, *told, *shared])
         if number == len(words) - 1:
             alone = number == 0
+            asked = _find(prompt, named[1], phrase) if named and alone else -1
+            if named and asked >= 0:
+                place = next(i for i, end in enumerate(ends) if end >= asked + len(named[1]))
+                shared[READ.index(named[0])] = int(own[named[0]] == named[1])
+                rows.append([place, thing, -1, *told, *shared])
+                alone = False
             about = told if alone else [_UNKNOWN] * len(READ)
             look = (thing, -1) if alone else (-1, place)
             rows.append([len(ends), *look, *about, *shared])
@@ -165,6 +175,15 @@ def _head(attention: Sequence[torch.Tensor], block: int) -> torch.Tensor:
     return attention[min(block, len(attention) - 1)][:, 0]
 
 
+def _find(prompt: str, word: str, phrase: str) -> int:
+    """Where the word begins in the prompt, but not in the phrase, -1 if nowhere."""
+    around = re.escape(phrase)
+    for found in re.finditer(rf"{around}|\b({re.escape(word)})\b", prompt, re.IGNORECASE):
+        if found[1]:
+            return found.start(1)
+    return -1
+
+
 class Readouts(nn.Module):
     """Linear readouts of the decoder's states, used in training only."""
 
@@ -191,14 +210,15 @@ class Readouts(nn.Module):
         )
         for name, heads, norm, layer, labels in halves:
             state = states[min(layer, len(states) - 1)][placed.rows, placed.columns]
-            told = labels[:, 0] != _UNKNOWN
-            if not bool(told.any()):
-                continue
-            normed, hits = norm(state[told]), []
-            for head, target in zip(heads, labels[told].unbind(1), strict=True):
-                logits = head(normed).float()
-                total = total + nn.functional.cross_entropy(logits, target)
+            normed, hits = norm(state), []
+            for head, target in zip(heads, labels.unbind(1), strict=True):
+                told = target != _UNKNOWN
+                if not bool(told.any()):
+                    continue
+                logits = head(normed[told]).float()
+                total = total + nn.functional.cross_entropy(logits, target[told])
                 with torch.no_grad():
-                    hits.append((logits.argmax(-1) == target).float().mean())
-            right[name] = float(torch.stack(hits).mean())
+                    hits.append((logits.argmax(-1) == target[told]).float().mean())
+            if hits:
+                right[name] = float(torch.stack(hits).mean())
         return total, right

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 
 from model_server.architectures.tiny import Shape, fit_square
 from model_server.training.packing import EncodedTurn, encode_turns
-from model_server.training.readings import readings
+from model_server.training.readings import READ, readings
 from model_server.worlds import asking, vocabulary
 from model_server.worlds.samples import Example, examples
 from regiontext.marks.kinds import COLOURS, KINDS
@@ -117,6 +117,7 @@ def encode(
             turn.phrases,
             [example.objects[index].words for index in turn.things],
             [example.targets.index(index) for index in turn.things],
+            named=(turn.attribute, turn.named) if turn.named and turn.attribute in READ else None,
         )
         for turn in example.turns
     ]

@@ -57,12 +57,16 @@ _SYLLABLES = (
 
 @dataclass(frozen=True)
 class Asked:
-    """A question, its right answer and what it is about: one of `KINDS`, and the attribute if it is about one."""
+    """A question, its right answer and what it is about: one of `KINDS`, and the attribute if it is about one.
+
+    named: the word of the attribute that a yes-or-no question asks for.
+    """
 
     question: Question
     answer: str
     kind: str
     attribute: str = ""
+    named: str = ""
 
 
 def field_names() -> dict[str, tuple[str, ...]]:
@@ -124,7 +128,8 @@ def yes_no(
     answer = YES_NO[0] if told == words[attribute] else YES_NO[1]
     name = vocabulary.with_article(told) if attribute == "shape" else told
     text = _wording(rng, "is", name, plain)
-    return Asked(Question(attribute, "closed", text, YES_NO), answer, "yesno", attribute)
+    question = Question(attribute, "closed", text, YES_NO)
+    return Asked(question, answer, "yesno", attribute, named=told)
 
 
 def spelling(rng: np.random.Generator) -> tuple[str, str]:

@@ -27,7 +27,8 @@ PAIR_KINDS: tuple[str, ...] = ("relation", "same", "sentence")
 class Turn:
     """One prompt and answer, with the kind of question (asking.KINDS or "spelling") and the attribute asked for.
 
-    things: indices of the objects it is about; phrases: what names the mark of each in the prompt.
+    things: indices of the objects it is about; phrases: what names the mark of each in the prompt. named: the word that
+    a yes-or-no question about an attribute asks for.
     """
 
     prompt: str
@@ -37,6 +38,7 @@ class Turn:
     attribute: str = ""
     things: tuple[int, ...] = ()
     phrases: tuple[str, ...] = ()
+    named: str = ""
 
 
 def single_turns(
@@ -143,4 +145,5 @@ def _turn(
         asked.attribute,
         tuple(things),
         tuple(shown.phrases),
+        asked.named,
     )

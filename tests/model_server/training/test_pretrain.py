@@ -357,6 +357,24 @@ def test_of_one_object_the_token_that_answers_is_told_too(tokenizer):
     assert readings(tokenizer, prompt, ("in the ring",), [words], [0]).shape == (0, 9)
 
 
+def test_the_word_that_is_asked_for_is_told_whether_the_object_has_it(tokenizer):
+    words = {"size": "small", "colour": "red", "material": "plastic", "shape": "star"}
+    for prompt, word, has in (
+        ("Is the object in the red box red? Choose one: yes, no.", "red", 1),
+        ("Is the object in the red box blue? Choose one: yes, no.", "blue", 0),
+        ("Red: is the object in the red box?", "red", 1),
+    ):
+        found = readings(
+            tokenizer, prompt, ("in the red box",), [words], [0], named=("colour", word)
+        )
+        asked = tokenizer(prompt)["input_ids"]
+        at, row, end = found[1, 0], found[1, 1:].tolist(), found[2].tolist()
+        assert tokenizer.decode(asked[: at + 1]).lower().endswith(word)
+        assert "box" in tokenizer.decode(asked[:at]) or at < 3
+        assert row[:2] == [0, -1] and row[-3:] == [has, -100, -100]
+        assert end == [len(asked), -1, at, -100, -100, -100, has, -100, -100]
+
+
 def test_readings_follow_their_turns_wherever_these_are_packed(tokenizer, some):
     rng = np.random.default_rng(3)
     items = [encode(example, tokenizer, SHAPE, rng) for example in some[:6]]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from backend.errors import ModelUnavailable
 from backend.jobs.errors import JobError, LabelStudioAway
+from backend.jobs.workflows import ASKED
 
 if TYPE_CHECKING:
     from dbos import DBOSClient, WorkflowStatus
@@ -155,6 +156,7 @@ def cancel_unfinished(database_url: str) -> list[str]:
     with _client(database_url) as client:
         ids = _unfinished(client)
         for id in ids:
+            client.update_workflow_attributes(id, {ASKED: "cancelled"})
             client.cancel_workflow(id)
         return ids
 
@@ -184,4 +186,5 @@ def _unfinished(client: DBOSClient) -> list[str]:
 
 
 def _may_pass(status: WorkflowStatus) -> bool:
-    return status.status == "ERROR" and isinstance(status.error, _MAY_PASS)
+    cancelled = (status.attributes or {}).get(ASKED) == "cancelled"
+    return status.status == "ERROR" and isinstance(status.error, _MAY_PASS) and not cancelled

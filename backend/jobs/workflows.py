@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dbos import WorkflowStatus
 
 __all__ = [
+    "ASKED",
     "NAME",
     "RETRY",
     "cancel",
@@ -42,7 +43,8 @@ __all__ = [
 # DBOS takes up again only what the same version began. Raise it when the steps of the workflow change.
 _VERSION = "regiontext-prelabel-1"
 NAME, _QUEUE = "prelabel", "regiontext-prelabel"
-_ASKED = "asked"
+ASKED = "asked"
+"""Attribute of a workflow: the state that somebody asked for. DBOS itself does not cancel what has failed."""
 _POLL_S = 0.5
 # A model server or Label Studio that restarts is waited for: 5 s, 10 s, … 10 minutes in all.
 _MAY_PASS = (LabelStudioAway, ModelUnavailable, JobError)
@@ -109,7 +111,7 @@ async def step(
 
 def state_of(status: WorkflowStatus) -> State:
     """The state of a job, in its own words."""
-    asked = (status.attributes or {}).get(_ASKED)
+    asked = (status.attributes or {}).get(ASKED)
     if status.status == "CANCELLED":
         return "paused" if asked == "paused" else "cancelled"
     if status.status in ("ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"):
@@ -170,7 +172,7 @@ def cancel(id: str, asked: State) -> None:
     """Stop a job; `asked` is what it is then: paused or cancelled."""
     from dbos import DBOS
 
-    DBOS.update_workflow_attributes(id, {_ASKED: asked})
+    DBOS.update_workflow_attributes(id, {ASKED: asked})
     DBOS.cancel_workflow(id)
 
 
@@ -178,7 +180,7 @@ def resume(id: str, *, failed: bool) -> None:
     """Queue a job again, to go on after the last step that it did."""
     from dbos import DBOS
 
-    DBOS.update_workflow_attributes(id, {_ASKED: "running"})
+    DBOS.update_workflow_attributes(id, {ASKED: "running"})
     if not failed:
         DBOS.resume_workflow(id, queue_name=_QUEUE)
         return

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import create_engine, select, text
 
-from backend.errors import BackendError
+from backend.errors import BackendError, ModelUnavailable
 from backend.jobs.collect import collect
 from backend.jobs.durable import Jobs
 from backend.jobs.errors import JobError, NotEnough
@@ -133,13 +133,13 @@ def test_killed_and_gone_on_with(
 def test_cancelled_from_elsewhere(
     model_server: FakeModelServer, settings: Settings, store: Store, project: int
 ) -> None:
-    process = start(settings, project, FAKE_TRAINER_S="30")
-    deadline = time.monotonic() + 60
+    process = start(settings, project, FAKE_TRAINER_S="300")
+    deadline = time.monotonic() + 180
     while not (settings.data_dir / "runs" / "0001" / "train.log").exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert cancel_finetune(settings) == 1
-    assert process.wait(30) == 1
+    assert process.wait(90) == 1
     assert cancel_finetune(settings) == 0
     assert versions(store) == {}
     assert run(settings, project).name == "tiny:0002"
@@ -195,14 +195,47 @@ def test_a_run_is_cancelled_as_a_job(
         finally:
             await jobs.close()
 
-    process = start(settings, project, FAKE_TRAINER_S="30")
-    deadline = time.monotonic() + 60
+    process = start(settings, project, FAKE_TRAINER_S="300")
+    deadline = time.monotonic() + 180
     while not (settings.data_dir / "runs" / "0001" / "train.log").exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert asyncio.run(cancel()).state == "cancelled"
-    assert process.wait(30) == 1
+    assert process.wait(90) == 1
     assert cancel_finetune(settings) == 0
+
+
+@pytest.mark.parametrize("how", ["--cancel", "--new", "as a job"])
+def test_a_run_that_failed_as_a_server_was_away_is_not_gone_on_with_once_it_is_cancelled(
+    model_server: FakeModelServer, settings: Settings, store: Store, project: int, how: str
+) -> None:
+    async def cancel() -> JobInfo:
+        jobs = Jobs(settings, store)
+        try:
+            (found,) = await jobs.listing()
+            assert found.state == "failed"
+            return await jobs.cancel(found.id)
+        finally:
+            await jobs.close()
+
+    def die(model: str, prompt: str, options: list[str]) -> str:
+        model_server.down = True
+        return learns(model, prompt, options)
+
+    model_server.say = die
+    with pytest.raises(ModelUnavailable):
+        run(settings, project)
+    model_server.down, model_server.say = False, learns
+    if how == "--cancel":
+        assert cancel_finetune(settings) == 1
+    elif how == "as a job":
+        assert asyncio.run(cancel()).state == "cancelled"
+    if how != "--new":
+        assert cancel_finetune(settings) == 0
+    options = FinetuneOptions(threads=1, min_eval=8)
+    new = how == "--new"
+    report = asyncio.run(finetune(settings, project, options=options, trainer=TRAINER, afresh=new))
+    assert report.name == "tiny:0002"
 
 
 def test_what_is_chosen_is_kept_as_it_was(settings: Settings, project: int) -> None:

@@ -19,7 +19,7 @@ import httpx
 
 from backend.assistant import Suggestion
 from backend.errors import LabelStudioError
-from backend.fill import Target, target_of
+from backend.fill import IsOurs, Target, target_of
 from backend.known import Known, is_unfinished, results_in, text_in, without
 from backend.label_studio import async_client
 from backend.settings import Settings
@@ -43,16 +43,20 @@ async def as_they_are_now(
     suggestions: MutableMapping[str, list[Suggestion]],
     config: LabelingConfig,
     deadline: float,
+    is_ours: IsOurs,
 ) -> Sequence[Target]:
     """The regions as the page has them by now, and only what is suggested for a field that is still as it was.
 
-    typed: what stands in the prompt area. As they are given where Label Studio does not tell in time.
+    typed: what stands in the prompt area. is_ours: see `renewed`. As they are given where Label Studio does not tell in
+    time.
     """
     if not asked or typed is None or settings.label_studio_api_key is None:
         return asked
     async with async_client(settings) as http:
         draft = await draft_with(http, task, typed, deadline=deadline)
-    return asked if draft is None else renewed(asked, draft, suggestions, config)
+    if draft is None:
+        return asked
+    return await asyncio.to_thread(renewed, asked, draft, suggestions, config, is_ours)
 
 
 def may_be_about(prompt: Region | None, known: Known) -> bool:
@@ -114,10 +118,12 @@ def renewed(
     draft: Sequence[Result],
     suggestions: MutableMapping[str, list[Suggestion]],
     config: LabelingConfig,
+    is_ours: IsOurs,
 ) -> list[Target]:
     """The targets as the draft has them; one that was deleted is left out, and one with nothing left to write.
 
-    suggestions: by region; those for a field whose text has changed since are taken out.
+    suggestions: by region; those for a field whose text has changed since are taken out, unless it is our own text that
+    came meanwhile and an instruction asks for another.
     """
     found: list[Target] = []
     for target in targets:
@@ -125,7 +131,12 @@ def renewed(
         if there is None:
             continue
         was, texts, given = _texts(target), _texts(there), suggestions.get(target.id, [])
-        kept = [s for s in given if texts.get(s.field, ()) == was.get(s.field, ())]
+        kept = [
+            one
+            for one in given
+            if (text := texts.get(one.field, ())) == was.get(one.field, ())
+            or (target.instruction is not None and is_ours(target.id, one.field, text))
+        ]
         suggestions[target.id] = kept
         if kept or not given:
             found.append(there)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from backend.answering import Answers, Job, fill_regions
+from backend.answering import Answers, Job, fill_regions, is_ours_in
 from backend.asking import asks_for_relations, instruction_in, said_in
 from backend.assistant import Assistant
 from backend.clicks import Click
@@ -270,6 +270,7 @@ async def _answered(turn: _Turn) -> list[Result]:
         suggestions=answers.suggestions,
         config=turn.config,
         deadline=turn.deadline - _LAST_LOOK_S,
+        is_ours=lambda *what: is_ours_in(turn.assistant, turn.project, turn.task)(*what),
     )
     for target in now:
         if target.id not in given:

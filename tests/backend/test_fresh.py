@@ -100,9 +100,24 @@ def test_what_was_typed_moved_or_deleted_meanwhile_stays_so() -> None:
     suggestions = {target.id: [suggestion(target.id)] for target in targets}
     elsewhere = rectangle("moved", x=60.0)
     now = [typed, text(typed, ["my words"]), elsewhere, TYPED]
-    (left,) = renewed(targets, now, suggestions, config)
+    (left,) = renewed(targets, now, suggestions, config, lambda *_: True)
     assert left.results == (elsewhere,)
     assert suggestions["moved"] and not suggestions["typed"]
+
+
+@pytest.mark.parametrize(
+    ("instruction", "ours", "kept"),
+    [("in one word", True, True), ("in one word", False, False), (None, True, False)],
+)
+def test_our_own_words_that_came_meanwhile_are_written_anew_if_that_is_asked_for(
+    instruction: str | None, ours: bool, kept: bool
+) -> None:
+    config, shape = parse_config(XML), rectangle("a")
+    target = Target("a", (shape,), renew=False, instruction=instruction)
+    suggestions = {"a": [suggestion("a")]}
+    now = [shape, text(shape, ["a caption"]), TYPED]
+    left = renewed([target], now, suggestions, config, lambda *what: ours)
+    assert bool(left) is bool(suggestions["a"]) is kept
 
 
 def half_drawn(**more: Any) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from regiontext.labelstudio.leaks import leaked
 from tests.backend.site import running_site
+from tests.backend.waiting import wait_for
 from tests.browser.drawing import Drawing, Point
 from tests.browser.workplace import (
     BOX,
@@ -26,6 +28,7 @@ from tests.browser.workplace import (
     Workplace,
     accept_suggestions,
     answered,
+    asked,
     shapes_in,
 )
 from tests.label_studio_server import LabelStudioServer
@@ -148,6 +151,27 @@ def test_a_wish_typed_into_a_region_that_waits(
     assert any("what colour is it?" in words for words in moody.prompts)
 
 
+def test_a_wish_typed_while_the_answer_is_on_its_way(
+    workplace: Workplace, moody: MoodyModel, task: int
+) -> None:
+    """With auto-accept on, a region waits only that long; the answer to the wish is the one that counts."""
+    moody.say = lambda words, options: "red" if "colour" in words else "a car"
+    editor = workplace.at_work(task)
+    with moody.held_back():
+        editor.smart_box((40, 60, 200, 180), BOX)
+        expect(editor.regions).to_have_count(1)
+        editor.page.get_by_test_id("textarea-region-input").first.click()
+        editor.page.keyboard.type("what colour is it?")
+        with asked(editor.page):
+            editor.page.keyboard.press("Enter")
+    expect(editor.captions).to_have_value("red", timeout=1000 * CEILING)
+    expect(editor.regions).to_have_count(1)
+    editor.submit()
+    results = workplace.submitted(task)
+    assert len(shapes_in(results)) == 1
+    assert [i["value"]["text"] for i in results if i["from_name"] == "caption"] == [["red"]]
+
+
 def say_to_all(editor: Drawing, words: str) -> None:
     """Type into the prompt area and wait for the answer."""
     area = editor.page.get_by_placeholder("prompt")
@@ -172,6 +196,54 @@ def test_what_was_done_since_the_draft_stays_done_when_all_are_asked_about(
     texts = editor.wait_for_captions(len(PLACES) - 1, CEILING)
     assert "my own words" in texts
     expect(editor.regions).to_have_count(len(PLACES) - 1)
+
+
+@ON_AND_OFF
+def test_an_instruction_in_words_renews_what_the_model_wrote(
+    accept: bool, workplace: Workplace, moody: MoodyModel, every_shape: int
+) -> None:
+    """At once, before Label Studio has saved what it renews; what the annotator wrote stays."""
+    moody.say = lambda words, options: "thing" if "in one word" in words else "a long caption"
+    count = len(PLACES)
+    editor = workplace.at_work(every_shape, accept=accept)
+    editor.page.get_by_test_id("textarea-region-input").first.click()
+    editor.page.keyboard.type("my own words")
+    editor.page.keyboard.press("Enter")
+    # Its region is selected by that, and the page would write its label into all others.
+    editor.auto_annotation(accept=accept)
+    editor.nothing_selected()
+    for words, said in (("caption all", "a long caption"), ("in one word", "thing")):
+        say_to_all(editor, words)
+        if not accept:
+            accept_suggestions(editor.page)
+        wait_for(
+            lambda said=said: (
+                sorted(editor.caption_texts()) == sorted(["my own words", *[said] * (count - 1)])
+            ),
+            seconds=CEILING,
+        )
+    editor.submit()
+    results = workplace.submitted(every_shape)
+    assert leaked(results) == [] and len(shapes_in(results)) == count
+
+
+def test_relations_are_written_as_text_below_what_the_annotator_wrote(
+    workplace: Workplace, moody: MoodyModel, every_shape: int
+) -> None:
+    moody.say = lambda words, options: "The car is near the tree." if "other" in words else "a car"
+    editor = workplace.at_work(every_shape, accept=True)
+    area = editor.page.get_by_test_id("textarea-control").last.locator("textarea").last
+    area.click()
+    editor.page.keyboard.type("My own line.")
+    editor.page.keyboard.press("Shift+Enter")
+    say_to_all(editor, "relations")
+    editor.wait_for_captions(len(PLACES), CEILING)
+    editor.submit()
+    results = workplace.submitted(every_shape)
+    (lines,) = [item["value"]["text"] for item in results if item["from_name"] == "relations"]
+    assert lines[0] == "My own line." and len(lines) > 1
+    assert not [item for item in results if item["type"] == "relation"]
+    assert leaked(results) == []
 
 
 def box(id: str, x: float) -> dict[str, Any]:

@@ -123,6 +123,10 @@ def test_the_assistant_in_the_page_keeps_the_label_that_a_region_was_drawn_with(
         editor.label(BOX)
         expect(editor.regions).to_have_count(3)
     settle(editor, accept=accept, captions=1)
+    # To write into a region's field is to select it.
+    editor.page.get_by_test_id("textarea-region-input").first.click()
+    editor.page.keyboard.type("my own words")
+    editor.page.keyboard.press("Enter")
     say_to_all(editor, "caption all")
     settle(editor, accept=accept, captions=3)
     editor.submit()

@@ -44,6 +44,7 @@ __all__ = [
     "XML",
     "accept_suggestions",
     "answered",
+    "asked",
     "drafts_held_back",
     "shapes_in",
 ]
@@ -280,6 +281,11 @@ def accept_suggestions(page: Page) -> None:
 def answered(page: Page) -> Any:
     """A block in which Label Studio answers an interactive call."""
     return page.expect_response(lambda r: "interactive-annotating" in r.url, timeout=1000 * CEILING)
+
+
+def asked(page: Page) -> Any:
+    """A block in which the page sends an interactive call."""
+    return page.expect_request(lambda r: "interactive-annotating" in r.url, timeout=1000 * CEILING)
 
 
 @contextmanager

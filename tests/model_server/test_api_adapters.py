@@ -119,7 +119,9 @@ def test_bad_adapters_leave_the_model_alone(
     (torn / "adapter_model.safetensors").write_bytes(b"x" * 50)
     for path in (tmp_path / "missing", pickled, torn):
         response = httpx.post(
-            f"{server}/v1/load_lora_adapter", json={"lora_name": "bad", "lora_path": str(path)}
+            f"{server}/v1/load_lora_adapter",
+            json={"lora_name": "bad", "lora_path": str(path)},
+            timeout=30,
         )
         error = response.json()["error"]
         assert response.status_code == 400 and error["param"] == "lora_path", error
@@ -143,7 +145,7 @@ def test_an_adapter_of_the_output_layer_is_refused(
     assert whole == any("base_layer" in key for key in weights)
     save_file(weights, file)
     body = {"lora_name": "head", "lora_path": str(path)}
-    response = httpx.post(f"{server}/v1/load_lora_adapter", json=body)
+    response = httpx.post(f"{server}/v1/load_lora_adapter", json=body, timeout=30)
     error = response.json()["error"]
     assert response.status_code == 400
     assert (error["type"], error["param"]) == ("invalid_request_error", "lora_path")

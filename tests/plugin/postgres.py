@@ -24,7 +24,6 @@ def running_postgres() -> Iterator[Mapping[str, str] | None]:
     if programs is None:
         yield None
         return
-    port = free_port()
     # It refuses to run as root, and pytest's own folders are closed to everyone else.
     user = _USER if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
@@ -39,6 +38,7 @@ def running_postgres() -> Iterator[Mapping[str, str] | None]:
                 subprocess.run(command, check=True, user=user, cwd=folder, stdout=nowhere)
 
         run("initdb", "-D", str(data), "-U", _USER, "--auth=trust", "--no-sync", "-E", "UTF8")
+        port = free_port()  # not before: others take ports meanwhile
         settings = f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -c fsync=off"
         run("pg_ctl", "-D", str(data), "-l", str(log), "-o", settings, "-w", "-t", "120", "start")
         try:

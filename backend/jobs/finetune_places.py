@@ -33,17 +33,14 @@ async def place_all(
     configs: dict[int, LabelingConfig],
     *,
     looked: Callable[[int], None],
+    waiting: Callable[[str], None],
     problem: Callable[[str], None],
 ) -> Places:
     """Place the images of records that were not placed yet, in the records' order; all that were ever placed.
 
-    locks: the folder of the locks, for exports place images too. `looked` is called with how many records' images are
-    known, `problem` with one line about each image that cannot be had.
+    locks: the folder of the locks, for exports place images too; `waiting` is told if one does. `looked` is called with
+    how many records' images are known, `problem` with one line about each image that cannot be had.
     """
-
-    def waiting(words: str) -> None:
-        problem(words)
-
     async with exclusive(locks, "export", waiting=waiting):
         places = await asyncio.to_thread(Places, store)
         new = [record for record in records if places.get(record.image_hash) is None]

@@ -98,6 +98,7 @@ class Steps:
             self.assistant.images,
             await configs_of(self.studio, projects),
             looked=lambda n: self._tell(n, len(every), "looking for near duplicates"),
+            waiting=lambda words: self._tell(0, len(every), words),
             problem=problem,
         )
         known = splits(places, learnable, holdout)
@@ -161,6 +162,7 @@ class Steps:
             step=told,
             module=self.trainer,
         )
+        (run_dir / PROGRESS_NAME).unlink(missing_ok=True)
         return {}
 
     async def judge(
@@ -234,7 +236,6 @@ class Steps:
             run_dir=run_dir,
             problems=self.problems,
         )
-        (run_dir / PROGRESS_NAME).unlink(missing_ok=True)
         await asyncio.to_thread(write_down, report, compared, configs, choice.root, self.options)
         return report
 

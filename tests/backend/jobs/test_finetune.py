@@ -16,6 +16,7 @@ from backend.jobs.errors import JobError, NotEnough
 from backend.jobs.finetune import finetune
 from backend.jobs.finetune_choice import read_choice
 from backend.jobs.finetune_report import FinetuneOptions, FinetuneReport
+from backend.jobs.finetune_steps import PROGRESS_NAME
 from backend.jobs.progress import Progress
 from backend.jobs.trainer import Said, train
 from backend.serving import served
@@ -233,6 +234,8 @@ def test_a_server_that_dies_while_judging_changes_nothing(
     with pytest.raises(ModelUnavailable):
         run(settings, project)
     assert versions(store) == {"tiny:0001": "challenger"}
+    # It trained no more: nobody is told so.
+    assert not (settings.data_dir / "runs" / "0001" / PROGRESS_NAME).exists()
     now = served(settings, store)
     assert now is not None
     assert now.adapter is None

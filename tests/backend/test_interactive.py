@@ -23,6 +23,7 @@ from regiontext.labelstudio.leaks import leaked
 from regiontext.labelstudio.results import read_results, text_of
 from tests.backend.conftest import SetStage
 from tests.backend.stubs import StubHost, StubModel, photo
+from tests.backend.waiting import wait_for
 
 Payload = Callable[[str], Any]
 Results = list[dict[str, Any]]
@@ -717,7 +718,7 @@ def test_two_quick_drawings_of_different_labels_both_survive(
 
     one = threading.Thread(target=draw, args=("first", first))
     one.start()
-    time.sleep(0.2)
+    wait_for(lambda: bool(stage.model.asked), seconds=60)
     draw("second", second)
     one.join()
     assert set(captions(answers["first"])) == {"first"}
@@ -742,8 +743,9 @@ def test_two_annotators_who_begin_a_task_at_once(
             body["tasks"][0]["id"] = 70 + len(expected)
             body["params"]["context"]["regiontext_page"] = page
         with ThreadPoolExecutor() as pool:
+            before = len(stage.model.asked)
             one = pool.submit(stage.predict, bodies[0])
-            time.sleep(0.2)
+            wait_for(lambda before=before: len(stage.model.asked) > before, seconds=60)
             back = stage.predict(bodies[1])
         assert set(captions(one.result())) == {"first"} and not notes(one.result())
         assert set(captions(back)) == expected
@@ -758,7 +760,7 @@ def test_a_region_sent_again_while_it_is_asked_about_is_asked_once(
     first, second = rectangle("first"), rectangle("second", x=60.0)
     thread = threading.Thread(target=stage.predict, args=(calling(drawn, first),))
     thread.start()
-    time.sleep(0.2)
+    wait_for(lambda: bool(stage.model.asked), seconds=60)
     back = stage.predict(calling(drawn, first, second))
     thread.join()
     assert set(captions(back)) == {"first", "second"}

@@ -15,7 +15,6 @@ from playwright.sync_api import expect
 
 from regiontext.labelstudio.leaks import leaked
 from tests.backend.site import running_site
-from tests.backend.waiting import wait_for
 from tests.browser.drawing import Drawing, Point
 from tests.browser.workplace import (
     BOX,
@@ -216,11 +215,12 @@ def test_an_instruction_in_words_renews_what_the_model_wrote(
         say_to_all(editor, words)
         if not accept:
             accept_suggestions(editor.page)
-        wait_for(
-            lambda said=said: (
-                sorted(editor.caption_texts()) == sorted(["my own words", *[said] * (count - 1)])
-            ),
-            seconds=CEILING,
+        wanted = sorted(["my own words", *[said] * (count - 1)])
+        editor.page.wait_for_function(
+            "([boxes, wanted]) => JSON.stringify([...document.querySelectorAll(boxes)]"
+            ".map((box) => box.value).sort()) === JSON.stringify(wanted)",
+            arg=["[data-testid=textarea-region-textarea]", wanted],
+            timeout=1000 * CEILING,
         )
     editor.submit()
     results = workplace.submitted(every_shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -64,12 +65,15 @@ def test_a_polygon_that_was_saved_half_drawn_is_described_whole(
     editor.choose(POLYGON)
     editor.taps(CORNERS[:2])
     wait_for(lambda: _open_polygons(place, task) == [1], seconds=CEILING)
-    with answered(editor.page), drafts_held_back(editor.page):
+    with ExitStack() as held:
+        held.enter_context(drafts_held_back(editor.page))
         editor.taps([*CORNERS[2:], CORNERS[0]])
         editor.label(POINT)
         editor.smart_tool("key-point-tool")
-        editor.click(*INSIDE, control=True)
-        wait_for(lambda: bool(asked), seconds=CEILING)
+        with answered(editor.page):
+            editor.click(*INSIDE, control=True)
+            wait_for(lambda: bool(asked), seconds=CEILING)
+            held.close()
     if not accept:
         accept_suggestions(editor.page)
     editor.wait_for_captions(1, CEILING)

@@ -96,13 +96,14 @@ def test_a_single_line_that_is_being_rewritten_is_not_written_over(
     desk.editor.tool("rectangle-tool")
     desk.editor.stroke([(100, 140), (180, 190), (260, 240)])
     desk.captions(WORDS)
-    model.text, model.word_s = "what the model says now", 1.0
+    model.text, model.word_s = "what the model says now", 3.0
     desk.editor.turn_region((100, 140, 260, 240), 25)
     expect(page.locator("[data-regiontext-mark=waits]")).to_have_count(1)
     with page.expect_response("**/regiontext/unseen", timeout=60_000):
         page.locator("[data-testid=textarea-region-item] input").click()
         page.keyboard.press("Control+a")
         page.keyboard.type("my own words")
+        model.word_s = 0.02
     page.keyboard.press("Enter")
     desk.captions("my own words")
 
@@ -177,11 +178,12 @@ def test_what_is_drawn_before_the_assistant_is_awake_is_written_about(
 def test_words_stream_into_the_field_before_they_are_its_value(
     desk: Desk, model: SlowModel
 ) -> None:
-    model.word_s = 1.0
+    model.word_s = 3.0
     desk.box()
     desk.words_on_their_way()
     desk.captions()
     assert desk.page.locator(CARD).inner_text().startswith("Region 1")
+    model.word_s = 0.02
     desk.captions(WORDS)
 
 
@@ -234,10 +236,11 @@ def test_undo_in_flight_is_not_held_up(desk: Desk, model: SlowModel) -> None:
 
 
 def test_a_submit_in_flight_stores_nothing_half(desk: Desk, model: SlowModel) -> None:
-    model.word_s = 0.7
+    model.word_s = 3.0
     desk.box()
     desk.words_on_their_way()
     desk.editor.submit()
+    model.word_s = 0.02
     assert {result["from_name"] for result in desk.stored()} == {"box"}
     desk.page.wait_for_timeout(4000)
     assert {result["from_name"] for result in desk.stored()} == {"box"}

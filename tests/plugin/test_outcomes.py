@@ -35,13 +35,14 @@ def test_outcomes_are_what_the_person_did(desk: Desk) -> None:
 def test_what_is_typed_while_the_answer_streams_is_the_persons_own(
     desk: Desk, model: SlowModel
 ) -> None:
-    model.word_s = 1.0
+    model.word_s = 3.0
     desk.box()
     desk.words_on_their_way()
     # When the answer is there, and not taken, the page says so.
     with desk.page.expect_response("**/regiontext/unseen", timeout=60_000):
         desk.page.get_by_test_id("textarea-region-input").click()
         desk.page.keyboard.type("my own words")
+        model.word_s = 0.02
     desk.page.keyboard.press("Enter")
     desk.captions("my own words")
     desk.editor._leave_inputs()

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from backend.answering import Answers, Job, fill_regions, is_ours_in
@@ -262,6 +262,7 @@ async def _answered(turn: _Turn) -> list[Result]:
             results.extend(mine)
     # A region that nothing was found for is not sent: the page has it, perhaps newer than the draft.
     asked = [t for t in more if t.id in answers.suggestions or t.id in answers.notes]
+    ours = cache(partial(is_ours_in, turn.assistant, turn.project, turn.task))
     now = await as_they_are_now(
         turn.assistant.settings,
         turn.task,
@@ -270,7 +271,7 @@ async def _answered(turn: _Turn) -> list[Result]:
         suggestions=answers.suggestions,
         config=turn.config,
         deadline=turn.deadline - _LAST_LOOK_S,
-        is_ours=lambda *what: is_ours_in(turn.assistant, turn.project, turn.task)(*what),
+        is_ours=lambda *what: ours()(*what),
     )
     for target in now:
         if target.id not in given:

@@ -130,13 +130,15 @@ def place(
             reads.append(each.astype(np.int64))
             starts.append(np.full(len(each), start, dtype=np.int64))
             sees.append(np.concatenate([patches, nothing])[each[:, _THING]])
-    every, begin = np.concatenate(reads), np.concatenate(starts)
+    none = np.zeros((0, _LABELS + 2 * len(READ)), dtype=np.int64)
+    every = np.concatenate([none, *reads])
+    begin = np.concatenate([none[:, 0], *starts])
     back = np.where(every[:, _BACK] >= 0, begin + every[:, _BACK], -1)
     return Placed(
-        rows=torch.from_numpy(np.concatenate(rows)),
+        rows=torch.from_numpy(np.concatenate([none[:, 0], *rows])),
         columns=torch.from_numpy(begin + every[:, _AT]),
         labels=torch.from_numpy(every[:, _LABELS:]),
-        sees=torch.from_numpy(np.concatenate(sees)),
+        sees=torch.from_numpy(np.concatenate([*sees, np.zeros((0, seen[0].shape[1]), np.float32)])),
         back=torch.from_numpy(back),
         answers=torch.from_numpy((every[:, _THING] < 0) & (back >= 0)),
         first=first,

@@ -118,7 +118,7 @@ def running_label_studio(
             start_new_session=True,
         )
         try:
-            wait_until_up(f"{url}/health", process, log, seconds=240)
+            wait_until_up(f"{url}/health", process, log, seconds=480)
             yield LabelStudioServer(url, token, email, password, data_dir)
         finally:
             stop(process)

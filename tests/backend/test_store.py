@@ -294,7 +294,7 @@ def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
         finally:
             engine.dispose()
 
-    for number in range(60):
+    for number in range(30):
         together = threading.Barrier(6)
         url = f"sqlite:///{tmp_path}/{number}.db"
         openers = [threading.Thread(target=connect, args=(url, together)) for _ in range(6)]

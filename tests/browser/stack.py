@@ -100,7 +100,7 @@ def running_stack(data_dir: Path, *options: str) -> Iterator[Stack]:
         )
     try:
         backend = f"http://127.0.0.1:{ports['port']}"
-        credentials = _wait_until_connected(data_dir, backend, process, log, seconds=300)
+        credentials = _wait_until_connected(data_dir, backend, process, log, seconds=480)
         yield Stack(
             data_dir=data_dir,
             url=f"http://127.0.0.1:{ports['label-studio-port']}",

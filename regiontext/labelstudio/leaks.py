@@ -27,7 +27,7 @@ def is_bare(item: Mapping[str, Any]) -> bool:
 
 
 def leaked(results: Iterable[Mapping[str, Any]]) -> list[int]:
-    """Which of the results are such labels, by their place: the bare ones, and those of another shape than their region.
+    """Which results are such labels, by their place: the bare ones, and those of another shape than their region.
 
     The only item of a region is never among them, whatever it says of itself: without it the region would be lost.
     """

@@ -1,4 +1,4 @@
-// The only module that touches Label Studio's editor: its store and its page. Written against 1.23.
+// The only module that touches Label Studio's editor.
 
 const OURS = "regiontext";
 const ROW = ".lsf-outliner-item";
@@ -30,7 +30,7 @@ export function faults() {
   return found;
 }
 
-/** Which task and annotation are on the screen; null if none can be worked on. */
+/** Which task and annotation are on the screen; null if none. */
 export function scene() {
   const now = annotation();
   if (!now || !store().task) return null;
@@ -46,19 +46,23 @@ export const isOffHere = () => /<View\b[^>]*\bassistant\s*=\s*["']off["']/i.test
 /** How far back the history stands: goes down with undo. */
 export const undone = () => annotation()?.history.undoIdx ?? 0;
 
-let kept;
+const kept = new WeakSet();
 
-/** Accept answers with no label chosen: the editor would write it onto all their regions. */
+/** Accept answers with no label chosen: the editor writes it onto all their regions. */
 export function keepLabels() {
   const now = annotation();
-  if (now === kept) return;
-  kept = now;
+  if (kept.has(now)) return;
+  kept.add(now);
   const accept = now.acceptSuggestion;
   const value = (id) => {
     const chosen = [...now.names.values()].flatMap((tag) => (tag.type.endsWith("labels") ? tag.selectedLabels : []));
-    for (const label of chosen) label.setSelected(false);
-    accept(id);
-    for (const label of chosen) label.setSelected(true);
+    const all = (on) => chosen.forEach((label) => label.setSelected(on));
+    all(false);
+    try {
+      return accept(id);
+    } finally {
+      all(true);
+    }
   };
   Object.defineProperty(now, "acceptSuggestion", { configurable: true, value });
 }

@@ -45,3 +45,26 @@ test("so it is on each annotation that is opened, and on one that is opened agai
     assert.deepEqual(annotation.written, [["a"]]);
   }
 });
+
+test("labels are chosen again when the editor fails, and what it returns is returned", () => {
+  const { annotation, label } = store();
+  let depth = 0;
+  const value = (id) => {
+    depth = new Error().stack.split("\n").length;
+    if (id === "bad") throw new Error("the editor fails");
+    return id;
+  };
+  Object.defineProperty(annotation, "acceptSuggestion", { configurable: true, writable: false, value });
+  keepLabels();
+  assert.equal(annotation.acceptSuggestion("a"), "a");
+  const once = depth;
+  assert.throws(() => annotation.acceptSuggestion("bad"), /the editor fails/);
+  assert.equal(label.selected, true);
+  const { Htx } = window;
+  store();
+  keepLabels();
+  window.Htx = Htx;
+  keepLabels();
+  annotation.acceptSuggestion("a");
+  assert.equal(depth, once);
+});

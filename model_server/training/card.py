@@ -95,7 +95,7 @@ kind of mark in turn, asked over HTTP. Free text is greedy and must match exactl
   guesses.
 * At most two marked regions. In a picture of two, small objects are a few pixels: take the captions of the regions
   instead of the relation sentence.
-* The whole picture instead of a crop: the mark is followed, but at 112 px half of the captions are wrong in a word and
+* The whole picture instead of a crop: the mark is followed, but at 112 px four captions in ten are wrong in a word and
   small objects are not seen.
 * Yes or no about colour, material or shape, and what two objects share: chance, or little better. Ask with choices.
 

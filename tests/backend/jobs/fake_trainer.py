@@ -6,8 +6,15 @@ import argparse
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
+
+
+def end_with_starter() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(1)
 
 
 def main() -> int:
@@ -18,6 +25,7 @@ def main() -> int:
         parser.add_argument(f"--{name}", action="store_true")
     args = parser.parse_args()
     assert args.resume and args.leashed
+    threading.Thread(target=end_with_starter, daemon=True).start()
     data = Path(args.data)
     lines = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()]
     assert all((data / image).is_file() for line in lines for image in line["images"])

@@ -107,13 +107,16 @@ def test_killed_and_gone_on_with(
     moment: str,
     how: signal.Signals,
 ) -> None:
-    process = start(settings, project, FAKE_TRAINER_S="0.5" if moment == "training" else "0")
+    # The kill must find the run going on, however late it comes.
+    model_server.delay_s = 2.0 if moment == "asking" else 0.0
+    process = start(settings, project, FAKE_TRAINER_LAST_S="0" if moment == "asking" else "300")
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith(moment):
             os.kill(process.pid, how)
             break
     process.wait()
+    model_server.delay_s = 0.0
     (run_dir,) = (settings.data_dir / "runs").iterdir()
     before = (run_dir / "choice.json").read_bytes()
     words: list[str] = []

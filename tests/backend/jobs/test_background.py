@@ -54,7 +54,7 @@ def test_start_list_pause_and_cancel(
         assert "there are no jobs" in say(folder, "jobs")
         said = say(folder, "prelabel", "--project", str(project), "--background")
         id = said.split()[1]
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while "of 30" not in (listed := say(folder, "jobs")):
             assert time.monotonic() < deadline, listed
             time.sleep(0.1)

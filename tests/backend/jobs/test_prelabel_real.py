@@ -129,7 +129,7 @@ def test_killed_half_way_and_run_again(
     label_studio: LabelStudioServer, model_server: FakeModelServer, real_settings: Settings
 ) -> None:
     real = Real(label_studio, tasks=12)
-    model_server.delay_s = 0.5
+    model_server.delay_s = 1.5
 
     def made() -> int:
         listed = real.get("/api/tasks", project=real.project, fields="all")["tasks"]
@@ -149,7 +149,7 @@ def test_killed_half_way_and_run_again(
     model_server.delay_s = 0.05
     both = [start(real_settings, real.project) for _ in range(2)]
     for process in both:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors
     for task in real.tasks:
         (prediction,) = real.ours(task)
@@ -262,7 +262,7 @@ def test_webhooks_and_the_version_after_a_promotion(
     store.close()
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -47,7 +47,9 @@ from tests.backend.jobs.test_finetune import TRAINER, learns, project, versions
 __all__ = ["project"]
 
 COMMAND = """
-import asyncio, sys
+import asyncio, signal, sys
+# A shell that started the tests in the background has Ctrl-C ignored by all of them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from backend.jobs.finetune import FinetuneOptions, finetune
 from backend.settings import Settings
 url, model, data, database, project = sys.argv[1:]

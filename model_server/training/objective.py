@@ -16,7 +16,7 @@ from torch import nn
 from transformers import VipLlavaForConditionalGeneration
 
 from model_server.architectures.tiny import Shape
-from model_server.training.packing import Packed, decoder_states, pack, vision_states
+from model_server.training.packing import Packed, answer_logits, decoder_states, pack, vision_states
 from model_server.training.readings import Placed, Readouts, looking, place
 from model_server.training.stream import DENSE, Encoded, dense_classes, sequence_length
 
@@ -140,7 +140,7 @@ def losses(
             if attention and not readouts_only:
                 looked, shares = looking(attention, batch.readings)
                 read, right = read + looked, right | shares
-        predicted = model.lm_head(inside[-1][batch.texts.rows, batch.texts.columns]).float()
+        predicted = answer_logits(model, inside, batch.texts).float()
         answer = nn.functional.cross_entropy(predicted, batch.texts.targets)
         with torch.no_grad():
             hits = predicted.argmax(-1) == batch.texts.targets

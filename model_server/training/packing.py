@@ -146,11 +146,10 @@ def vision_states(
 
 
 def answer_logits(
-    model: VipLlavaForConditionalGeneration, states: Sequence[torch.Tensor], packed: Packed
+    model: VipLlavaForConditionalGeneration, inside: Sequence[torch.Tensor], packed: Packed
 ) -> torch.Tensor:
-    """Return the logits float[N, V] at the places of `packed` where an answer's token is predicted."""
-    hidden = decoder_states(model, states, packed)[0][-1]
-    return model.lm_head(hidden[packed.rows, packed.columns])
+    """Return the logits float[N, V] where an answer's token is predicted; `inside` are the decoder's states."""
+    return model.lm_head(inside[-1][packed.rows, packed.columns])
 
 
 def decoder_states(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from model_server.architectures import tokenizer as tokens  # noqa: E402
-from model_server.architectures.tiny import Shape, build_model, build_processor  # noqa: E402
-from model_server.training import export, pretrain, settings  # noqa: E402
+from model_server.architectures.tiny import build_model, build_processor  # noqa: E402
+from model_server.training import pretrain, settings  # noqa: E402
 from model_server.training.evaluate import answer_closed, answer_open, evaluate  # noqa: E402
 from model_server.training.objective import (  # noqa: E402
     DenseHeads,
@@ -24,11 +23,12 @@ from model_server.training.objective import (  # noqa: E402
 )
 from model_server.training.packing import (  # noqa: E402
     answer_logits,
+    decoder_states,
     encode_turns,
     pack,
     vision_states,
 )
-from model_server.training.readings import READ, Readouts, readings  # noqa: E402
+from model_server.training.readings import Readouts  # noqa: E402
 from model_server.training.stream import (  # noqa: E402
     DENSE,
     Pool,
@@ -39,28 +39,9 @@ from model_server.training.stream import (  # noqa: E402
 from model_server.worlds import vocabulary  # noqa: E402
 from model_server.worlds.samples import bundled_view, examples  # noqa: E402
 from regiontext.marks.kinds import COLOURS, KINDS  # noqa: E402
+from tests.model_server.training.made import SHAPE, ids_of  # noqa: E402
 
 pytestmark = pytest.mark.model
-
-SHAPE = Shape(
-    vision_width=48, vision_layers=2, vision_features=(1, 2), text_width=48, text_layers=2
-)
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return export.world_tokenizer(0, 1024, samples=60)
-
-
-@pytest.fixture(scope="module")
-def some():
-    return list(islice(examples(2, bundled_view()), 24))
-
-
-def _ids(tokenizer):
-    return tuple(
-        tokenizer.convert_tokens_to_ids(t) for t in (tokens.IMAGE, tokens.USER, tokens.PAD)
-    )
 
 
 def test_words_of_the_world_are_single_tokens_and_held_back_ones_are_not(tokenizer):
@@ -77,7 +58,7 @@ def test_packed_turns_get_the_numbers_they_would_have_alone(tokenizer, some):
     example = next(e for e in some if len(e.turns) > 3)
     turns = [(turn.prompt, turn.answer) for turn in example.turns[:3]]
     encoded = encode(example, tokenizer, SHAPE, np.random.default_rng(0))
-    image, user, pad = _ids(tokenizer)
+    image, user, pad = ids_of(tokenizer)
     packed = pack(
         [encode_turns(tokenizer, turns)],
         image_tokens=SHAPE.image_tokens,
@@ -88,7 +69,8 @@ def test_packed_turns_get_the_numbers_they_would_have_alone(tokenizer, some):
     )
     pixels = torch.from_numpy(encoded.pixels.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
-        together = answer_logits(model, vision_states(model, pixels), packed)
+        inside, _ = decoder_states(model, vision_states(model, pixels), packed)
+        together = answer_logits(model, inside, packed)
         alone = []
         for prompt, answer in turns:
             chat = [
@@ -122,7 +104,7 @@ def test_a_step_moves_every_parameter_but_the_unused_norm(tokenizer, some):
     before = {k: v.clone() for k, v in model.named_parameters()}
     first = None
     for _ in range(3):
-        batch = collate(items, SHAPE, rng, ids=_ids(tokenizer), tokens=160)
+        batch = collate(items, SHAPE, rng, ids=ids_of(tokenizer), tokens=160)
         found = losses(model, heads, readouts, batch)
         (found.dense + found.answer + found.read).backward()
         first = first or found.answer.item()
@@ -182,7 +164,7 @@ def test_two_pictures_follow_each_other_in_one_sequence(tokenizer):
     encoded = encode(example, tokenizer, SHAPE, np.random.default_rng(0), spelling=0)
     assert encoded.pixels.shape == (2, SHAPE.image, SHAPE.image, 3)
     batch = collate(
-        [encoded, encoded], SHAPE, np.random.default_rng(0), ids=_ids(tokenizer), tokens=80
+        [encoded, encoded], SHAPE, np.random.default_rng(0), ids=ids_of(tokenizer), tokens=80
     )
     heads = DenseHeads(SHAPE.vision_width)
     found = losses(model, heads, Readouts(SHAPE.text_width), batch)
@@ -199,7 +181,8 @@ def test_two_pictures_follow_each_other_in_one_sequence(tokenizer):
     inputs["pixel_values"] = batch.pixels[:2]
     learnt = len(tokenizer(turn.answer)["input_ids"]) + 1
     with torch.no_grad():
-        together = answer_logits(model, vision_states(model, batch.pixels), batch.texts)
+        inside, _ = decoder_states(model, vision_states(model, batch.pixels), batch.texts)
+        together = answer_logits(model, inside, batch.texts)
         alone = model(**inputs).logits[0, -learnt - 1 : -1]
     assert torch.allclose(together[:learnt], alone, atol=1e-4)
 
@@ -326,92 +309,3 @@ def test_the_bundled_model_scores_options_it_has_never_seen():
     options = ("marble", "brand new", turn.answer)
     asked = replace(turn, options=options)
     assert answer_closed(model, processor, example.images, asked) == turn.answer
-
-
-def test_readings_lie_where_phrases_end_and_tell_what_is_there(tokenizer, some):
-    both = [example for example in some if len(example.targets) == 2]
-    assert both
-    for example in both:
-        first, second = (example.objects[index].words for index in example.targets)
-        same = [int(first[name] == second[name]) for name in READ]
-        turn = next(turn for turn in example.turns if turn.kind == "same")
-        found = readings(tokenizer, turn.prompt, turn.phrases, [first, second], [0, 1])
-        ids = tokenizer(turn.prompt)["input_ids"]
-        for row, phrase in zip(found[:2], turn.phrases, strict=True):
-            assert tokenizer.decode(ids[: row[0] + 1]).endswith(phrase)
-        words = [
-            [vocabulary.values(name).index(thing[name]) for name in READ]
-            for thing in (first, second)
-        ]
-        assert found[0, 1:].tolist() == [0, -1, *words[0], -100, -100, -100]
-        assert found[1, 1:].tolist() == [1, found[0, 0], *words[1], *same]
-        assert found[2].tolist() == [len(ids), -1, found[1, 0], -100, -100, -100, *same]
-
-
-def test_of_one_object_the_token_that_answers_is_told_too(tokenizer):
-    words = {"size": "small", "colour": "red", "material": "plastic", "shape": "star"}
-    prompt = "Is the object in the box red?"
-    found = readings(tokenizer, prompt, ("in the box",), [words], [1])
-    assert found[0, 0] == len(tokenizer("Is the object in the box")["input_ids"]) - 1
-    assert found[1, 0] == len(tokenizer(prompt)["input_ids"])
-    assert (found[0, 1:] == found[1, 1:]).all() and found[0, 1:3].tolist() == [1, -1]
-    assert readings(tokenizer, prompt, ("in the ring",), [words], [0]).shape == (0, 9)
-
-
-def test_the_word_that_is_asked_for_is_told_whether_the_object_has_it(tokenizer):
-    words = {"size": "small", "colour": "red", "material": "plastic", "shape": "star"}
-    for prompt, word, has in (
-        ("Is the object in the red box red? Choose one: yes, no.", "red", 1),
-        ("Is the object in the red box blue? Choose one: yes, no.", "blue", 0),
-        ("Red: is the object in the red box?", "red", 1),
-    ):
-        found = readings(
-            tokenizer, prompt, ("in the red box",), [words], [0], named=("colour", word)
-        )
-        asked = tokenizer(prompt)["input_ids"]
-        at, row, end = found[1, 0], found[1, 1:].tolist(), found[2].tolist()
-        assert tokenizer.decode(asked[: at + 1]).lower().endswith(word)
-        assert "box" in tokenizer.decode(asked[:at]) or at < 3
-        assert row[:2] == [0, -1] and row[-3:] == [has, -100, -100]
-        assert end == [len(asked), -1, at, -100, -100, -100, has, -100, -100]
-
-
-def test_readings_follow_their_turns_wherever_these_are_packed(tokenizer, some):
-    rng = np.random.default_rng(3)
-    items = [encode(example, tokenizer, SHAPE, rng) for example in some[:6]]
-    batch = collate(items, SHAPE, rng, ids=_ids(tokenizer), tokens=90)
-    assert any(-1 in begins for begins in batch.texts.begins)
-    told = batch.readings
-    assert told.labels.shape == (len(told.rows), 2 * len(READ))
-    # The second reading of a turn about one object is of the token before its answer.
-    assistant = tokenizer.convert_tokens_to_ids(tokens.ASSISTANT)
-    at = batch.texts.ids[told.rows, told.columns]
-    assert 0 < int((at == assistant).sum()) < len(at)
-    patches = torch.from_numpy(np.stack([item.seen.any(0) for item in items]))
-    assert ((told.sees == 0) | patches[told.rows]).all()
-    back = told.back >= 0
-    assert told.answers[back].any() and not told.answers[back].all()
-    assert (told.columns[back] > told.back[back]).all()
-    assert told.first == 1
-    kept = sum(begin >= 0 for begins in batch.texts.begins for begin in begins)
-    spellings = sum(len(read) == 0 for item in items for read in item.told)
-    assert kept - spellings <= int((at == assistant).sum()) <= kept
-
-
-def test_readouts_teach_the_decoder(tokenizer, some):
-    torch.manual_seed(0)
-    model = build_model(tokenizer, SHAPE)
-    model.set_attn_implementation("eager")
-    heads, readouts = DenseHeads(SHAPE.vision_width), Readouts(SHAPE.text_width)
-    rng = np.random.default_rng(0)
-    items = [encode(example, tokenizer, SHAPE, rng) for example in some[:8]]
-    batch = collate(items, SHAPE, rng, ids=_ids(tokenizer), tokens=120)
-    found = losses(model, heads, readouts, batch)
-    found.read.backward()
-    first = model.model.language_model.layers[0].self_attn.q_proj.weight.grad
-    assert first is not None and float(first.abs().sum()) > 0
-    assert {"read", "shared", "sees", "compares", "answers"} <= set(found.right)
-    alone = losses(model, heads, readouts, batch, readouts_only=True)
-    model.zero_grad()
-    alone.read.backward()
-    assert all(p.grad is None or not p.grad.any() for p in model.parameters())

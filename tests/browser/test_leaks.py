@@ -15,16 +15,13 @@ from playwright.sync_api import expect
 import plugin
 from regiontext.labelstudio.leaks import is_bare, leaked
 from regiontext.labelstudio.results import read_results
-from tests.browser.drawing import Drawing
-from tests.browser.test_arrival import DRAWN, say_to_all
+from tests.browser.test_arrival import DRAWN, say_to_all, settle
 from tests.browser.workplace import (
     BOX,
-    CEILING,
     OTHER_BOX,
     POINT,
     MoodyModel,
     Workplace,
-    accept_suggestions,
     answered,
 )
 
@@ -42,12 +39,6 @@ def two_drawn(workplace: Workplace, task: int) -> int:
     body = {"result": [item for item in DRAWN if item["id"] in ids], "lead_time": 1.0}
     workplace.site.call("POST", f"/api/tasks/{task}/drafts", json=body)
     return task
-
-
-def settle(editor: Drawing, *, accept: bool, captions: int) -> None:
-    if not accept:
-        accept_suggestions(editor.page)
-    editor.wait_for_captions(captions, CEILING)
 
 
 @ON_AND_OFF

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -100,3 +101,19 @@ def no_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(f"REGIONTEXT_{name}", raising=False)
+
+
+@pytest.fixture
+def drawn(payload: Callable[[str], Any]) -> dict[str, Any]:
+    """A smart rectangle drawn away from everything else, on a task with a polygon and an ellipse in the draft."""
+    body: dict[str, Any] = copy.deepcopy(payload("request_predict_interactive_with_draft")["body"])
+    body["params"]["context"]["result"][0]["value"] |= {"x": 5, "y": 60, "width": 20, "height": 20}
+    return body
+
+
+@pytest.fixture
+def open_click(payload: Callable[[str], Any]) -> dict[str, Any]:
+    """The recorded smart keypoint, moved to where no region is."""
+    body: dict[str, Any] = copy.deepcopy(payload("request_predict_interactive_keypoint")["body"])
+    body["params"]["context"]["result"][0]["value"] |= {"x": 20.0, "y": 75.0}
+    return body

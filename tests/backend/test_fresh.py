@@ -16,7 +16,7 @@ from backend.fresh import draft_with, may_be_about, renewed
 from backend.known import known_of
 from regiontext.labelstudio.config import parse_config
 from regiontext.labelstudio.decode import decode_region
-from tests.backend.test_interactive import rectangle, text
+from tests.backend.calls import rectangle, text
 
 XML = """<View><Image name="img" value="$image"/>
   <RectangleLabels name="rect" toName="img"><Label value="Car"/></RectangleLabels>

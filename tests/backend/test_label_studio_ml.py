@@ -22,10 +22,10 @@ from fastapi.responses import Response
 from backend.running import running_backend
 from backend.store import EventRow, Store, open_store
 from regiontext.labelstudio.decode import is_shape
+from tests.backend.calls import captions, rectangle
 from tests.backend.mutations import lost
 from tests.backend.site import serving
 from tests.backend.stubs import StubHost, StubModel, photo
-from tests.backend.test_interactive import captions, rectangle
 from tests.backend.waiting import wait_for
 from tests.label_studio_server import free_port, stop, wait_until_up
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from backend.known import Known, known_of, marked
 from backend.ledger import GRACE_S, Ledger
-from tests.backend.test_interactive import rectangle, text
+from tests.backend.calls import rectangle, text
 
 T0 = 1_800_000_000.0
 

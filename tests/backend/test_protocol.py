@@ -17,9 +17,9 @@ from backend.settings import Settings
 from backend.store import EventRow, ModelVersionRow, Store, open_store
 from backend.store import queries as stored
 from regiontext.labelstudio.results import read_results, text_of
+from tests.backend.calls import captions, rectangle, text
 from tests.backend.conftest import SetStage, Stage
 from tests.backend.stubs import ENTRY, VIEW, StubHost, StubModel
-from tests.backend.test_interactive import captions, rectangle, text
 from tests.backend.waiting import wait_for
 
 Payload = Callable[[str], Any]

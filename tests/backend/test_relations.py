@@ -11,10 +11,10 @@ import pytest
 from regiontext.labelstudio.config import parse_config
 from regiontext.labelstudio.decode import is_shape
 from regiontext.labelstudio.results import check_results, read_results
+from tests.backend.calls import rectangle
 from tests.backend.conftest import SetStage, Stage
 from tests.backend.mutations import nonsense, recorded
 from tests.backend.stubs import StubModel
-from tests.backend.test_interactive import rectangle
 
 Body = dict[str, Any]
 

@@ -11,9 +11,9 @@ import pytest
 from backend.security import WEBHOOK_SECRET_HEADER
 from backend.store import EventRow
 from regiontext.labelstudio.results import read_results
+from tests.backend.calls import captions, rectangle
 from tests.backend.site import SECRET, Site, running_site
 from tests.backend.stubs import StubModel
-from tests.backend.test_interactive import captions, rectangle
 from tests.backend.test_protocol import related
 from tests.backend.waiting import wait_for
 from tests.label_studio_server import LabelStudioServer

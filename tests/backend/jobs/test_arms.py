@@ -26,10 +26,10 @@ from backend.store import ImageRow, OutcomeRow, Store, SuggestionRow, open_store
 from regiontext.labelstudio.results import read_results
 from tests.backend import test_assist
 from tests.backend import test_label_studio_ml as adapters
+from tests.backend.calls import calling, drafted, rectangle
 from tests.backend.conftest import SetStage, Stage
 from tests.backend.jobs.fakes import FakeLabelStudio, FakeModelServer, picture, two_boxes
 from tests.backend.stubs import StubHost, StubModel
-from tests.backend.test_interactive import calling, drafted, rectangle
 
 Payload = Callable[[str], Any]
 SECRET = test_assist.SECRET

@@ -20,8 +20,9 @@ from model_server.worlds.paint import paint_labels
 from model_server.worlds.pairs import shared
 from model_server.worlds.scenes import Object, Scene, sample_scene
 from model_server.worlds.turns import PAIR_KINDS, SINGLE_KINDS, Turn, pair_turns, single_turns
+from regiontext.marks.frames import crop_box
 from regiontext.marks.style import Style
-from regiontext.marks.view import View, crop_box
+from regiontext.marks.view import View
 from regiontext.region import Region
 
 __all__ = [

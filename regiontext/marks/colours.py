@@ -29,24 +29,24 @@ _SAMPLES: Final = 400
 
 
 def contrasting_colours(
-    image: NDArray[np.uint8], layouts: Sequence[Layout], *, repeat: bool = False
+    marks: Sequence[tuple[NDArray[np.uint8], Layout]], *, repeat: bool = False
 ) -> tuple[str, ...]:
-    """One named colour per layout, all different, for marks on uint8[H, W, 3] `image`.
+    """One named colour per mark, all different; each is where its layout runs on its image uint8[H, W, 3].
 
     For each mark in turn: the first colour of a fixed order that is clearly unlike the pixels under
     the mark (nine in ten of them at least 160 away in RGB) and unlike the colours already given; if
     none is, the one that is farthest. With `repeat`, for marks that are told apart otherwise, every
-    tenth mark starts with all colours again; without it MarkError when there are more layouts than
+    tenth mark starts with all colours again; without it MarkError when there are more marks than
     colours.
     """
-    if len(layouts) > len(COLOURS) and not repeat:
+    if len(marks) > len(COLOURS) and not repeat:
         raise MarkError(
-            f"{len(layouts)} marks of one kind need {len(layouts)} colours and there are "
+            f"{len(marks)} marks of one kind need {len(marks)} colours and there are "
             f"{len(COLOURS)}; render at most {len(COLOURS)} regions in one image, or mark them "
             f"with kind {NUMBER!r}"
         )
     chosen: list[str] = []
-    for layout in layouts:
+    for image, layout in marks:
         given = chosen[len(chosen) // len(COLOURS) * len(COLOURS) :]
         under = _under(image, layout)
         scores: dict[str, float] = {}

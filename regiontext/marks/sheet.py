@@ -14,9 +14,10 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from regiontext.marks.frames import crop_box
 from regiontext.marks.kinds import COLOURS, KINDS, NUMBER
 from regiontext.marks.rgba import rgba
-from regiontext.marks.view import View, crop_box, render
+from regiontext.marks.view import View, render
 from regiontext.region import Region
 
 __all__ = ["contact_sheet"]

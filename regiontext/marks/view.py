@@ -21,6 +21,7 @@ from regiontext.evidence import DEFAULT_FACTS, FACTS, evidence_line
 from regiontext.geometry import Box
 from regiontext.marks.colours import contrasting_colours
 from regiontext.marks.draw import draw_over
+from regiontext.marks.frames import SCOPES, Frame, frames
 from regiontext.marks.kinds import (
     ANY_KIND,
     LARGEST_NUMBER,
@@ -33,9 +34,8 @@ from regiontext.marks.phrase import phrase
 from regiontext.marks.style import Style, inference_style, training_styles
 from regiontext.region import Region
 
-__all__ = ["SCOPES", "Rendered", "View", "crop_box", "render"]
+__all__ = ["Rendered", "View", "render"]
 
-SCOPES: Final = ("whole", "crop", "both")
 _WHOLE: Final = ("min_side", "max_side", "alpha", "dots")
 _REAL: Final = ("context", "width")
 _OPTIONAL: Final = ("alpha", "width", "dots")
@@ -47,7 +47,8 @@ _WIDEST: Final = 112
 class View:
     """What of an image the model is shown, and how its regions are marked.
 
-    scope: "whole" image, a "crop" around the regions, or "both" (two pictures, in that order).
+    scope: "whole" image, a "crop" around the regions, "both" (two pictures, in that order), or "each"
+    (a crop for every region, see `frames`).
     kind: a mark kind, or "any" (random with a generator, else rectangle). context: the crop grows
     by context * its side each way, as in Describe Anything's focal crop. min_side: the crop's sides
     before that growth, px. max_side: larger pictures are scaled down to it after the marks are
@@ -148,8 +149,8 @@ class Rendered:
     """What the model is shown.
 
     images: RGB. phrases: one per region, in order. evidence: "" if the view has it off. hash:
-    sha256 hex over the final pixels and the view's hash. marks: per picture one per region, in
-    pixels of that picture before it was scaled down.
+    sha256 hex over the final pixels and the view's hash. marks: per picture one per region that is
+    marked in it, in pixels of that picture before it was scaled down.
     """
 
     images: tuple[Image.Image, ...]
@@ -178,18 +179,16 @@ def render(
     does not match.
     """
     _check(image, regions)
-    size = image.size
-    boxes: list[tuple[int, int, int, int]] = []
-    if view.scope in ("whole", "both"):
-        boxes.append((0, 0, *size))
-    if view.scope in ("crop", "both"):
-        boxes.append(crop_box(regions, size, context=view.context, min_side=view.min_side))
-    scenes = [_cut(image, regions, box) for box in boxes]
-    styles, layouts = _lay_out(scenes, view, rng)
-    marks = tuple(tuple(map(Mark, styles, placed)) for placed in layouts)
-    for (pixels, _), drawn in zip(scenes, marks, strict=True):
-        draw_over(pixels, drawn)
-    images = tuple(_fit(Image.fromarray(pixels), view.max_side) for pixels, _ in scenes)
+    parts = frames(regions, image.size, view.scope, context=view.context, min_side=view.min_side)
+    scenes = [_cut(image, regions, frame) for frame in parts]
+    styles, layouts = _lay_out(scenes, len(regions), view, rng)
+    marks = tuple(
+        tuple(Mark(styles[i], placed) for i, placed in zip(scene.members, row, strict=True))
+        for scene, row in zip(scenes, layouts, strict=True)
+    )
+    for scene, drawn in zip(scenes, marks, strict=True):
+        draw_over(scene.pixels, drawn)
+    images = tuple(_fit(Image.fromarray(scene.pixels), view.max_side) for scene in scenes)
     return Rendered(
         images=images,
         phrases=tuple(phrase(style) for style in styles),
@@ -209,57 +208,49 @@ def _evidence(
     return evidence_line(regions, image.size, image=pixels, among=among, facts=view.facts)
 
 
-def crop_box(
-    regions: Sequence[Region], size: tuple[int, int], *, context: float = 1.0, min_side: int = 48
-) -> tuple[int, int, int, int]:
-    """The whole-pixel crop (x0, y0, x1, y1) around `regions` on an image of `size` (W, H).
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """A part of the image, a copy to draw on, and the regions that are marked in it, in its coordinates."""
 
-    The union of their boxes, its sides raised to `min_side` about the centre, then grown by
-    `context` times the side each way and cut at the image (after the focal crop of Describe
-    Anything, arXiv 2504.16072, whose values are 48 and 1).
-    """
-    boxes = [region.box for region in regions]
-    x0, x1 = _grown(min(b[0] for b in boxes), max(b[2] for b in boxes), context, min_side, size[0])
-    y0, y1 = _grown(min(b[1] for b in boxes), max(b[3] for b in boxes), context, min_side, size[1])
-    return x0, y0, x1, y1
+    pixels: np.ndarray[Any, np.dtype[np.uint8]]
+    regions: list[Region]
+    members: tuple[int, ...]
 
 
-def _grown(low: float, high: float, context: float, least: int, limit: int) -> tuple[int, int]:
-    side = max(high - low, float(least))
-    centre = (low + high) / 2
-    reach = side * (0.5 + context)
-    return max(0, math.floor(centre - reach)), min(limit, math.ceil(centre + reach))
-
-
-_Scene = tuple[np.ndarray[Any, np.dtype[np.uint8]], list[Region]]
-
-
-def _cut(image: Image.Image, regions: Sequence[Region], box: tuple[int, int, int, int]) -> _Scene:
-    """The part of the image, a copy to draw on, and the regions in its coordinates."""
+def _cut(image: Image.Image, regions: Sequence[Region], frame: Frame) -> _Scene:
+    box, own = frame.box, [regions[place] for place in frame.members]
     if box == (0, 0, *image.size):
-        return np.array(image), list(regions)
-    whole: Box = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
-    return np.array(image.crop(box)), [region.crop(whole) for region in regions]
+        return _Scene(np.array(image), own, frame.members)
+    edges: Box = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+    return _Scene(np.array(image.crop(box)), [r.crop(edges) for r in own], frame.members)
 
 
 def _lay_out(
-    scenes: Sequence[_Scene], view: View, rng: np.random.Generator | None
+    scenes: Sequence[_Scene], count: int, view: View, rng: np.random.Generator | None
 ) -> tuple[list[Style], list[tuple[Layout, ...]]]:
-    """One style per region for all scenes, and per scene one layout per region."""
-    pixels, regions = scenes[-1]
+    """One style per region for all scenes, and per scene one layout per region that is marked in it."""
+
+    def lay_out(scene: _Scene) -> tuple[Layout, ...]:
+        return lay_out_all(scene.regions, [styles[i] for i in scene.members], rng=rng)
+
     if rng is not None:
         kinds = TRAINING_KINDS if view.kind == ANY_KIND else (view.kind,)
-        styles = [view.styled(style) for style in training_styles(rng, len(regions), kinds)]
-        return styles, [lay_out_all(cut, styles, rng=rng) for _, cut in scenes]
+        styles = [view.styled(style) for style in training_styles(rng, count, kinds)]
+        return styles, [lay_out(scene) for scene in scenes]
     kind = "rectangle" if view.kind == ANY_KIND else view.kind
     numbered = kind == NUMBER
     styles = [
         view.styled(inference_style(kind, number=rank if numbered else None))
-        for rank in range(1, len(regions) + 1)
+        for rank in range(1, count + 1)
     ]
-    layouts = [lay_out_all(cut, styles) for _, cut in scenes]
+    layouts = [lay_out(scene) for scene in scenes]
     # Where marks run does not depend on their colours, but colours do on what is underneath.
-    colours = contrasting_colours(pixels, layouts[-1], repeat=numbered)
+    last = {
+        place: (scene.pixels, layout)
+        for scene, row in zip(scenes, layouts, strict=True)
+        for place, layout in zip(scene.members, row, strict=True)
+    }
+    colours = contrasting_colours([last[place] for place in range(count)], repeat=numbered)
     return [s.recoloured(c) for s, c in zip(styles, colours, strict=True)], layouts
 
 

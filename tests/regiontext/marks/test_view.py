@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from regiontext.errors import MarkError
+from regiontext.marks.frames import SCOPES, crop_box
 from regiontext.marks.kinds import COLOURS, KINDS, TRAINING_KINDS
-from regiontext.marks.view import View, crop_box, render
+from regiontext.marks.view import View, render
 from regiontext.region import Region
 from tests.regiontext.marks.regions import SIZE, box, masks, ring
 
@@ -80,6 +81,38 @@ def test_both_gives_two_pictures_in_one_style() -> None:
     assert tint(whole) == tint(crop)
 
 
+def test_each_region_gets_a_picture_of_its_own_in_which_it_alone_is_marked() -> None:
+    a, b = box(10, 10, 30, 30, "a"), box(150, 100, 170, 120, "b")
+    view = View(scope="each", context=0.5, min_side=1, evidence=True)
+    shown = render(GREY, [a, b], view)
+    assert [image.size for image in shown.images] == [(40, 40), (40, 40)]
+    assert shown.phrases == ("within the red rectangle", "within the blue rectangle")
+    assert [[mark.style.colour for mark in marks] for marks in shown.marks] == [["red"], ["blue"]]
+    assert "The first is left of the second." in shown.evidence
+    red, blue = (np.asarray(image).astype(int)[10, 10] for image in shown.images)
+    assert red[0] > 200 > red[2] and blue[2] > 200 > blue[0]
+
+
+def test_each_of_one_region_is_the_crop() -> None:
+    for rng in (None, 3):
+        crop, each = (
+            render(GREY, [ring()], View(scope=scope), rng=rng and np.random.default_rng(rng))
+            for scope in ("crop", "each")
+        )
+        assert [list(i.tobytes()) for i in crop.images] == [list(i.tobytes()) for i in each.images]
+        assert crop.phrases == each.phrases
+
+
+def test_marks_of_each_stand_out_from_their_own_picture() -> None:
+    picture = Image.new("RGB", SIZE, (255, 0, 0))
+    picture.paste((0, 0, 255), (100, 0, *SIZE))
+    pair = [box(10, 10, 30, 30, "a"), box(150, 100, 170, 120, "b")]
+    assert render(picture, pair, View(scope="each")).phrases == (
+        "within the blue rectangle",
+        "within the red rectangle",
+    )
+
+
 def test_large_pictures_are_scaled_down_after_drawing() -> None:
     big = Image.new("RGB", (800, 400), (90, 100, 110))
     region = Region.from_box("b", (200, 100, 600, 300), big.size)
@@ -88,7 +121,7 @@ def test_large_pictures_are_scaled_down_after_drawing() -> None:
     assert changed(image)[25, 50:150].mean() > 0.9
 
 
-@given(masks(), st.sampled_from([*KINDS, "any"]), st.sampled_from(["whole", "crop", "both"]))
+@given(masks(), st.sampled_from([*KINDS, "any"]), st.sampled_from(SCOPES))
 def test_any_region_can_be_rendered(mask: np.ndarray, kind: str, scope: str) -> None:
     image = Image.new("RGB", (mask.shape[1], mask.shape[0]), (90, 100, 110))
     region = Region.from_mask("r", mask)

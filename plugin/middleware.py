@@ -1,4 +1,4 @@
-"""Adds one module script to the pages of Label Studio in which tasks can be opened.
+"""Adds one module script and its styles to the pages of Label Studio in which tasks can be opened.
 
 The script itself does nothing before a task is open. Label Studio changes from its list of projects to a task without
 loading a page, so all pages of projects carry it; those for signing in or out, and whatever is no page, do not.
@@ -17,9 +17,10 @@ from django.urls import reverse  # type: ignore[import-not-found]
 from plugin.setup import setup
 from plugin.views import VERSION
 
-__all__ = ["MAIN", "script_in_page"]
+__all__ = ["MAIN", "STYLES", "script_in_page"]
 
 MAIN = "main.js"
+STYLES = "card.css"
 _END = b"</body>"
 
 
@@ -34,7 +35,7 @@ def script_in_page(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
             return response
         before, end, after = response.content.rpartition(_END)
         if end:
-            response.content = before + _script(request).encode() + end + after
+            response.content = before + (_styles() + _script(request)).encode() + end + after
             if response.has_header("Content-Length"):
                 response["Content-Length"] = str(len(response.content))
         return response
@@ -55,11 +56,16 @@ def _is_page(request: Any, response: Any) -> bool:
     )
 
 
+def _styles() -> str:
+    # Here rather than from the script: once the editor stands, new styles make the browser go over all of it.
+    return f'<link rel="stylesheet" href="{escape(_address(STYLES))}">'
+
+
 def _script(request: Any) -> str:
     attributes = {
         "type": "module",
         "id": "regiontext",
-        "src": reverse("regiontext-page", args=[VERSION, MAIN]),
+        "src": _address(MAIN),
         "data-csrf": get_token(request),
         "data-user": str(request.user.pk),
     }
@@ -67,3 +73,7 @@ def _script(request: Any) -> str:
         attributes["nonce"] = nonce
     written = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
     return f"<script {written}></script>"
+
+
+def _address(name: str) -> str:
+    return str(reverse("regiontext-page", args=[VERSION, name]))

@@ -162,9 +162,10 @@ export function preview(id, name, text) {
 
 /** Mark the fields whose text is a suggestion: `marks` is {region id: {field: "sure" | "unsure" | "waits"}}. */
 export function markRows(marks) {
-  const rows = rowsByNumber();
   const wanted = new Map();
-  for (const [id, fields] of Object.entries(marks)) {
+  const given = Object.entries(marks);
+  const rows = given.length ? rowsByNumber() : null;
+  for (const [id, fields] of given) {
     const row = rows.get(String(numberOf(id)));
     const tags = row ? listed(find(id)) : [];
     for (const [name, how] of Object.entries(fields)) {

@@ -17,7 +17,7 @@ export function start(here) {
   let focus = null; // the region that the card is about when none is selected
   let checked = false;
   let timer = null;
-  const card = new Card(here, { act, choose, say });
+  const card = new Card({ act, choose, say });
   const stopKeys = onKeys({ act, next, typing: editor.typing });
 
   const watch = [
@@ -59,6 +59,7 @@ export function start(here) {
     for (const [name, heard] of watch) window.removeEventListener(name, heard, true);
     stopKeys();
     card.remove();
+    editor.markRows({});
     console.warn("regiontext: the assistant is off on this page:", reason);
   }
 
@@ -129,7 +130,7 @@ export function start(here) {
       known: known?.there ? known : null,
       number: editor.numberOf(id),
       numberOf: editor.numberOf,
-      place: editor.place(id),
+      place: known?.there ? editor.place(id) : null,
       still: editor.selected() === null,
       away: desk.away,
       off: off(),

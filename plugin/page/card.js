@@ -21,12 +21,9 @@ const make = (tag, name, text) => {
 const percent = (share) => (share == null ? "" : `${Math.round(share * 100)} %`);
 
 export class Card {
-  constructor(here, { act, choose, say }) {
+  constructor({ act, choose, say }) {
     this.choose = choose;
     this.drawn = "";
-    this.styles = document.head.appendChild(
-      Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("card.css", here.page).href }),
-    );
     this.card = make("section", "card");
     this.card.setAttribute("aria-label", "Suggestions for this region");
     this.body = this.card.appendChild(make("div", "body"));
@@ -61,7 +58,6 @@ export class Card {
   remove() {
     this.card.remove();
     this.line.remove();
-    this.styles.remove();
   }
 
   hide() {

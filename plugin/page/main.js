@@ -5,7 +5,6 @@ const LOOK_MS = 300;
 const tag = document.getElementById("regiontext");
 const here = {
   base: new URL("../../", import.meta.url).href, // …/regiontext/
-  page: new URL("./", import.meta.url).href,
   csrf: tag?.dataset.csrf ?? "",
   user: tag?.dataset.user ?? "",
 };

@@ -139,6 +139,11 @@ def test_the_pages_of_projects_carry_the_script(signed_in: httpx.Client, page: s
     main = signed_in.get(src.removeprefix("/label"))
     assert main.status_code == 200 and main.headers["Content-Type"].startswith("text/javascript")
     assert "immutable" in main.headers["Cache-Control"]
+    (styles,) = re.findall(r'<link rel="stylesheet" href="([^"]*/card.css)">', page)
+    assert styles == src.replace("main.js", "card.css")
+    assert (
+        signed_in.get(styles.removeprefix("/label")).headers["Content-Type"].startswith("text/css")
+    )
     policy = signed_in.get("/projects/").headers.get("Content-Security-Policy-Report-Only", "")
     assert not policy or "nonce-" in policy
 

@@ -21,6 +21,7 @@ from PIL import Image
 
 from backend.data_urls import data_url
 from backend.errors import ModelError, ModelUnavailable, UnknownModel
+from backend.logs import REQUEST_ID_HEADER, request_id
 from backend.settings import Settings
 
 __all__ = ["Answer", "ModelClient", "client_of", "segmenter_of"]
@@ -86,7 +87,11 @@ class ModelClient:
         self._admin = {"Authorization": f"Bearer {admin_key}"} if admin_key else {}
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.AsyncClient(
-            base_url=self._url, headers=headers, timeout=_TIMEOUT, transport=transport
+            base_url=self._url,
+            headers=headers,
+            timeout=_TIMEOUT,
+            transport=transport,
+            event_hooks={"request": [_name]},
         )
         self._is_up = False
 
@@ -304,6 +309,12 @@ class ModelClient:
         except ValueError:
             parsed = None
         return response, parsed if isinstance(parsed, dict) else {}
+
+
+async def _name(request: httpx.Request) -> None:
+    """Let the model server's log tell which request of ours a question belongs to."""
+    if name := request_id():
+        request.headers[REQUEST_ID_HEADER] = name
 
 
 def _object(text: str) -> dict[str, Any]:

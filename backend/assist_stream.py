@@ -26,6 +26,7 @@ from backend.model_client import Answer
 from regiontext.errors import RegionError
 from regiontext.labelstudio.config import LabelingConfig
 from regiontext.labelstudio.results import Result, decode_regions
+from regiontext.marks.side_by_side import side_by_side
 from regiontext.marks.view import Rendered
 from regiontext.questions.question import Question
 from regiontext.questions.templates import region_questions
@@ -166,7 +167,7 @@ class _Ear:
     def shown(self, question: Question, rendered: Rendered) -> None:
         if not self.shown_once:
             self.shown_once = True
-            self.heard.put_nowait(rendered.images[-1])
+            self.heard.put_nowait(side_by_side(rendered.images))
 
     def grown(self, question: Question, text: str) -> None:
         self.heard.put_nowait({"event": "text", "field": question.field, "text": text})

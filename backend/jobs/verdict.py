@@ -23,6 +23,7 @@ from backend.jobs.studio import Studio
 from backend.report.verdict import Pair, verdict_page
 from regiontext.errors import RegiontextError
 from regiontext.labelstudio.config import LabelingConfig
+from regiontext.marks.side_by_side import side_by_side
 from regiontext.marks.view import View
 
 __all__ = ["FOLDER", "PAGE", "Examined", "examine", "write_page"]
@@ -137,7 +138,8 @@ def _pairs(chosen: Sequence[Compared], shown: Mapping[str, Shown], folder: Path)
         name = None
         if seen is not None:
             name = f"{FOLDER}/{number:02d}.png"
-            seen.rendered.images[0].save(folder / f"{number:02d}.png", format="PNG", optimize=True)
+            picture = side_by_side(seen.rendered.images)
+            picture.save(folder / f"{number:02d}.png", format="PNG", optimize=True)
         pairs.append(
             Pair(
                 picture=name,

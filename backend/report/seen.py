@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from sqlalchemy import select
 
 from backend.errors import BackendError, ImageFetchError
@@ -28,13 +27,12 @@ from regiontext.errors import RegiontextError
 from regiontext.images import image_hash, load_image
 from regiontext.labelstudio.config import LabelingConfig, parse_config
 from regiontext.labelstudio.results import decode_regions
+from regiontext.marks.side_by_side import side_by_side
 from regiontext.marks.view import Rendered, View, render
 
 __all__ = ["Seen", "draw_again", "kept", "seen_folder"]
 
 _log = logging.getLogger(__name__)
-
-_GAP = 8
 
 
 @dataclass(frozen=True)
@@ -163,20 +161,8 @@ def _keep(folder: Path, id: str, rendered: Rendered, *, exact: bool, why: str) -
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{id}.png"
     half = path.with_suffix(f".{os.getpid()}.tmp")
-    _side_by_side(rendered.images).save(half, format="PNG", optimize=True)
+    side_by_side(rendered.images).save(half, format="PNG", optimize=True)
     about = json.dumps({"exact": exact, "why": why, "render_hash": rendered.hash})
     path.with_suffix(".json").write_text(about, encoding="utf-8")
     half.replace(path)
     return Seen(path, exact, why)
-
-
-def _side_by_side(images: tuple[Image.Image, ...]) -> Image.Image:
-    if len(images) == 1:
-        return images[0]
-    width = sum(image.width for image in images) + _GAP * (len(images) - 1)
-    sheet = Image.new("RGB", (width, max(image.height for image in images)), "white")
-    x = 0
-    for image in images:
-        sheet.paste(image, (x, 0))
-        x += image.width + _GAP
-    return sheet

@@ -88,7 +88,7 @@ def test_each_region_gets_a_picture_of_its_own_in_which_it_alone_is_marked() -> 
     assert [image.size for image in shown.images] == [(40, 40), (40, 40)]
     assert shown.phrases == ("within the red rectangle", "within the blue rectangle")
     assert [[mark.style.colour for mark in marks] for marks in shown.marks] == [["red"], ["blue"]]
-    assert "The first is left of the second." in shown.evidence
+    assert "The first is left of and above the second." in shown.evidence
     red, blue = (np.asarray(image).astype(int)[10, 10] for image in shown.images)
     assert red[0] > 200 > red[2] and blue[2] > 200 > blue[0]
 

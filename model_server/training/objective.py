@@ -20,7 +20,7 @@ from model_server.training.packing import Packed, answer_logits, decoder_states,
 from model_server.training.readings import Placed, Readouts, looking, place
 from model_server.training.stream import DENSE, Encoded, dense_classes, sequence_length
 
-__all__ = ["Batch", "DenseHeads", "Losses", "collate", "losses", "optimisers"]
+__all__ = ["Batch", "DenseHeads", "Losses", "collate", "losses", "optimisers", "together"]
 
 
 class DenseHeads(nn.Module):
@@ -43,7 +43,7 @@ class Batch:
     """One training batch; without texts there are no readings.
 
     pixels: float32[B * pictures, 3, side, side] as the processor makes them, an example's pictures one after the other;
-    dense: int64[B, len(DENSE), patches], of each example's last picture.
+    dense: int64[B * pictures, len(DENSE), patches].
     """
 
     pixels: torch.Tensor
@@ -76,11 +76,14 @@ def collate(
     ids: tuple[int, int, int] | None,
     tokens: int,
 ) -> Batch:
-    """Make a batch; `ids` are the image, user and padding token ids, or None to leave the texts out."""
+    """Make a batch; `ids` are the image, user and padding token ids, or None to leave the texts out.
+
+    With texts, all examples have as many pictures as the first.
+    """
     pixels = torch.from_numpy(np.concatenate([item.pixels for item in items]))
     pictures = len(items[0].pixels)
     scaled = pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
-    dense = torch.from_numpy(np.stack([item.dense for item in items]).astype(np.int64))
+    dense = torch.from_numpy(np.concatenate([item.dense for item in items]).astype(np.int64))
     texts = readings = None
     if ids is not None:
         image_id, user_id, pad_id = ids
@@ -98,7 +101,6 @@ def collate(
             told,
             texts.begins,
             [item.seen for item in items],
-            first=1 + (pictures - 1) * shape.image_tokens,
         )
     return Batch(scaled, dense, texts, readings)
 
@@ -119,9 +121,7 @@ def losses(
     right: dict[str, float] = {}
     total = torch.zeros((), device=batch.pixels.device)
     there = batch.dense[:, 0] > 0
-    pictures = len(batch.pixels) // len(batch.dense)
-    last = states[-1][pictures - 1 :: pictures]
-    read = heads(last.detach() if readouts_only else last)
+    read = heads(states[-1].detach() if readouts_only else states[-1])
     for name, logits, target in zip(DENSE, read, batch.dense.unbind(1), strict=True):
         weight = torch.ones(logits.shape[-1], device=logits.device)
         weight[0] = 0.3
@@ -146,6 +146,39 @@ def losses(
             hits = predicted.argmax(-1) == batch.texts.targets
             right["answer"] = float(hits.float().mean())
     return Losses(total, answer, read, right)
+
+
+def together(found: Sequence[Losses], batches: Sequence[Batch]) -> Losses:
+    """The losses of several batches as if they were one: every picture, turn and answer token counts the same.
+
+    For the log, shares of batches of more than one picture an example are told apart, as in "answer of 2".
+    """
+    pictures = [len(batch.dense) for batch in batches]
+    tokens = [0 if batch.texts is None else len(batch.texts.targets) for batch in batches]
+    turns = [0 if batch.readings is None else len(batch.readings.rows) for batch in batches]
+    right: dict[str, float] = {}
+    for one, batch in zip(found, batches, strict=True):
+        each = 1 if batch.texts is None else len(batch.dense) // len(batch.texts.ids)
+        for name, share in one.right.items():
+            right.setdefault(name if each == 1 else f"{name} of {each}", share)
+    dense = _mean([one.dense for one in found], pictures)
+    assert dense is not None
+    return Losses(
+        dense,
+        _mean([one.answer for one in found], tokens),
+        _mean([one.read for one in found], turns),
+        right,
+    )
+
+
+def _mean(losses: Sequence[torch.Tensor | None], weights: Sequence[int]) -> torch.Tensor | None:
+    told = [
+        (loss, weight) for loss, weight in zip(losses, weights, strict=True) if loss is not None
+    ]
+    total = sum(weight for _, weight in told)
+    if not told or not total:
+        return None
+    return torch.stack([loss * (weight / total) for loss, weight in told]).sum()
 
 
 def optimisers(

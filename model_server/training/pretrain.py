@@ -24,7 +24,15 @@ from model_server.architectures import tokenizer as tokens
 from model_server.architectures.tiny import Shape, build_model
 from model_server.training.export import export, world_tokenizer
 from model_server.training.machine import Averages, ThreadTuner, restart_tuned
-from model_server.training.objective import Batch, DenseHeads, Losses, collate, losses, optimisers
+from model_server.training.objective import (
+    Batch,
+    DenseHeads,
+    Losses,
+    collate,
+    losses,
+    optimisers,
+    together,
+)
 from model_server.training.readings import Readouts
 from model_server.training.settings import Settings, learning_rate
 from model_server.training.state import Progress, restore, save
@@ -140,8 +148,6 @@ class _Learner:
     ) -> tuple[Losses, float]:
         """Take one step at `done` of the run; `tower` leaves the texts out, as they always are for `extra`."""
         settings = self.settings
-        ids = None if tower else self._ids
-        batch = collate(items, self.shape, rng, ids=ids, tokens=settings.text_tokens)
         rate = learning_rate(done, start=0.0 if tower else settings.tower_share)
         for optim in self.optims:
             for group in optim.param_groups:
@@ -149,15 +155,9 @@ class _Learner:
                 group["lr"] = group["full_lr"] * rate
         alone = bool(settings.start) and step < settings.readout_steps
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            found = self._losses(batch, alone)
-            more = None
-            if extra:
-                seen = collate(extra, self.shape, rng, ids=None, tokens=0)
-                more = self._losses(seen, alone)
+            batches = self._batches(items, extra, rng, tower=tower)
+            found = together([self._losses(batch, alone) for batch in batches], batches)
         loss = found.dense
-        if more is not None:
-            # Every picture's labels count the same, whether it was asked about or not.
-            loss = (loss * len(items) + more.dense * len(extra)) / (len(items) + len(extra))
         if found.answer is not None:
             loss = found.answer + settings.dense_weight * loss
         if found.read is not None:
@@ -169,6 +169,27 @@ class _Learner:
             optim.step()
             optim.zero_grad(set_to_none=True)
         return found, float(loss.detach())
+
+    def _batches(
+        self,
+        items: list[Encoded],
+        extra: list[Encoded],
+        rng: np.random.Generator,
+        *,
+        tower: bool,
+    ) -> list[Batch]:
+        """Examples that are asked about by how many pictures they have, and the others."""
+        if tower:
+            return [collate(items, self.shape, rng, ids=None, tokens=0)]
+        alike: dict[int, list[Encoded]] = {}
+        for item in items:
+            alike.setdefault(len(item.pixels), []).append(item)
+        room = self.settings.text_tokens
+        batches = [
+            collate(alike[count], self.shape, rng, ids=self._ids, tokens=room)
+            for count in sorted(alike)
+        ]
+        return [*batches, *([collate(extra, self.shape, rng, ids=None, tokens=0)] if extra else [])]
 
     def _losses(self, batch: Batch, alone: bool) -> Losses:
         return self._run(

@@ -26,6 +26,8 @@ __all__ = ["READ", "Placed", "Readouts", "looking", "place", "readings"]
 
 READ: tuple[str, ...] = ("colour", "material", "shape")
 _UNKNOWN = -100
+# The column of the first patch: the user's token comes before.
+_FIRST = 1
 # Columns of a reading: where; the object looked at, by its place among the phrases; where else to look; labels.
 _AT, _THING, _BACK, _LABELS = 0, 1, 2, 3
 # After so many blocks of the decoder the words of one object are known, then what two share; and the blocks, from 0, in
@@ -39,8 +41,8 @@ class Placed:
     """Readings of a batch: rows, columns int64[N], where; labels int64[N, 2 * len(READ)], -100 where nothing is told.
 
     The first half of a label row are words by their place in the vocabulary, the second 1 where two objects share it.
-    sees: float32[N, patches], 1 where the object is that is to be looked at, 0 everywhere if none is. first: the
-    column of the first of these patches. back: int64[N], the column of an earlier phrase to look at, -1 for none;
+    sees: float32[N, patches of all pictures], 1 where the object is that is to be looked at, 0 everywhere if none is.
+    back: int64[N], the column of an earlier phrase to look at, -1 for none;
     answers: bool[N], whether that is done for the answer.
     """
 
@@ -50,12 +52,10 @@ class Placed:
     sees: torch.Tensor
     back: torch.Tensor
     answers: torch.Tensor
-    first: int
 
     def to(self, device: torch.device) -> Placed:
         """The same readings on another device."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "first"}
-        return Placed(**{name: t.to(device) for name, t in tensors.items()}, first=self.first)
+        return Placed(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 def readings(
@@ -108,13 +108,10 @@ def place(
     told: Sequence[Sequence[NDArray[np.int16]]],
     begins: Sequence[Sequence[int]],
     seen: Sequence[NDArray[np.bool_]],
-    *,
-    first: int,
 ) -> Placed:
-    """Put the readings of every picture's turns where the turns begin in its sequence, -1 for those left out.
+    """Put the readings of every example's turns where the turns begin in its sequence, -1 for those left out.
 
-    seen: of every picture bool[objects, patches], which patches show each marked object. first: the column of the first
-    patch.
+    seen: of every example bool[objects, patches of all pictures], which patches show each marked object.
     """
     rows: list[NDArray[np.int64]] = []
     reads: list[NDArray[np.int64]] = []
@@ -141,7 +138,6 @@ def place(
         sees=torch.from_numpy(np.concatenate([*sees, np.zeros((0, seen[0].shape[1]), np.float32)])),
         back=torch.from_numpy(back),
         answers=torch.from_numpy((every[:, _THING] < 0) & (back >= 0)),
-        first=first,
     )
 
 
@@ -154,11 +150,11 @@ def looking(
     """
     total = torch.zeros((), device=placed.rows.device)
     shares: dict[str, float] = {}
-    stop = placed.first + placed.sees.shape[1]
+    stop = _FIRST + placed.sees.shape[1]
     there = placed.sees.sum(1) > 0
     if bool(there.any()):
         weights = _head(attention, _SEES_IN)[placed.rows[there], placed.columns[there]]
-        right = (weights[:, placed.first : stop].float() * placed.sees[there]).sum(1)
+        right = (weights[:, _FIRST:stop].float() * placed.sees[there]).sum(1)
         total = total - right.clamp_min(1e-6).log().mean()
         shares["sees"] = float(right.detach().mean())
     for name, block, told in (

@@ -47,9 +47,9 @@ DENSE: tuple[str, ...] = ("shape", "colour", "material", "marked", "mark kind", 
 class Encoded:
     """One example as the trainer needs it.
 
-    pixels: uint8[pictures, side, side, 3], padded; dense: uint8[len(DENSE), patches], of the last picture; turns: token
-    ids, all that were asked; told: of every turn, what the decoder should know of it inside, as `readings` returns it;
-    seen: bool[targets, patches], which patches of the last picture show each marked object.
+    pixels: uint8[pictures, side, side, 3], padded; dense: uint8[pictures, len(DENSE), patches]; turns: token ids, all
+    that were asked; told: of every turn, what the decoder should know of it inside, as `readings` returns it; seen:
+    bool[targets, pictures * patches], which patches show each object where it is marked.
     """
 
     pixels: NDArray[np.uint8]
@@ -71,22 +71,41 @@ def dense_classes(name: str) -> int:
 
 
 def dense_labels(example: Example, shape: Shape) -> NDArray[np.uint8]:
-    """Return uint8[len(DENSE), patches]: what lies at each patch's centre, row by row."""
+    """Return uint8[pictures, len(DENSE), patches]: what lies at each patch's centre, row by row."""
+    return np.stack(
+        [
+            _table(example, members)[:, _objects(labels, shape)]
+            for labels, members in zip(example.labels, example.members, strict=True)
+        ]
+    )
+
+
+def _table(example: Example, members: Sequence[int]) -> NDArray[np.uint8]:
+    """uint8[len(DENSE), 1 + objects]: what a patch of each object is told where `members` of the targets are marked."""
     table = np.zeros((len(DENSE), len(example.objects) + 1), dtype=np.uint8)
+    styles = {example.targets[place]: example.styles[place] for place in members}
     for row, name in enumerate(DENSE):
         for index, thing in enumerate(example.objects):
-            if name.startswith("mark"):
-                if index in example.targets:
-                    style = example.styles[example.targets.index(index)]
-                    table[row, index + 1] = _marked(name, style)
-            else:
+            if not name.startswith("mark"):
                 table[row, index + 1] = 1 + vocabulary.values(name).index(getattr(thing, name))
-    return table[:, _objects(example, shape)]
+            elif index in styles:
+                table[row, index + 1] = _marked(name, styles[index])
+    return table
 
 
-def _objects(example: Example, shape: Shape) -> NDArray[np.uint8]:
+def _seen(example: Example, shape: Shape) -> NDArray[np.bool_]:
+    """bool[targets, pictures * patches]."""
+    targets = np.array(example.targets)[:, None] + 1
+    shown = []
+    for labels, members in zip(example.labels, example.members, strict=True):
+        is_marked = np.isin(np.arange(len(targets)), members)[:, None]
+        shown.append((_objects(labels, shape) == targets) & is_marked)
+    return np.concatenate(shown, axis=1)
+
+
+def _objects(labels: NDArray[np.uint8], shape: Shape) -> NDArray[np.uint8]:
     """uint8[patches]: the object at each patch's centre, by its index + 1; 0 behind."""
-    fitted = fit_square(Image.fromarray(example.labels), shape.image, fill=0, nearest=True)
+    fitted = fit_square(Image.fromarray(labels), shape.image, fill=0, nearest=True)
     half = shape.patch // 2
     return np.asarray(fitted)[half :: shape.patch, half :: shape.patch].ravel()
 
@@ -129,7 +148,7 @@ def encode(
         dense_labels(example, shape),
         encode_turns(tokenizer, turns),
         told,
-        _objects(example, shape) == np.array(example.targets)[:, None] + 1,
+        _seen(example, shape),
     )
 
 

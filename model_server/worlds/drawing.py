@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from regiontext.marks.view import Rendered, View, render
 from regiontext.region import Region
 
-__all__ = ["TRAINED_KINDS", "bundled_view", "drawn", "marked", "training_view"]
+__all__ = ["TRAINED_KINDS", "bundled_view", "drawn", "half_hidden", "marked", "training_view"]
 
 # Marks of other kinds are never trained on, so that they can tell how well the model reads an unknown one.
 TRAINED_KINDS: tuple[str, ...] = (
@@ -59,24 +59,50 @@ def drawn(rng: np.random.Generator, mask: NDArray[np.bool_], *, training: bool) 
     return Region("r", "ellipse", (width, height), polygons=(ring,))
 
 
-def training_view(rng: np.random.Generator, view: View, *, vary: bool = True) -> View:
+def training_view(
+    rng: np.random.Generator, view: View, *, vary: bool = True, marks: int = 1
+) -> View:
     """The view of one training example: a random kind of mark and, with `vary`, now and then a wider view.
 
     A model of crops learns from whole pictures, and from crops in between, to go by the mark: in a tight crop the
-    object in the middle is meant, mark or no mark.
+    object in the middle is meant, mark or no mark. `marks`: how many objects are marked; several that have a picture
+    each are seldom shown together, since there they are too small to be compared.
     """
     kind = view.kind
     if rng.random() >= 0.2 or kind not in TRAINED_KINDS:
         some = (*TRAINED_KINDS, *_DRAWN_MORE_OFTEN)
         kind = some[int(rng.integers(len(some)))]
     shown = replace(view, kind=kind)
-    if vary and view.scope == "crop":
-        fate = rng.random()
-        if fate < 0.55:
+    if vary and view.scope in ("crop", "each"):
+        fate, often = rng.random(), 0.55
+        if view.scope == "each" and marks > 1:
+            often = 0.15
+        if fate < often:
             return replace(shown, scope="whole")
-        if fate < 0.7:
+        if fate < often + 0.15:
             return replace(shown, context=float(rng.uniform(view.context, 2.5)))
     return shown
+
+
+def half_hidden(
+    rng: np.random.Generator, picture: Image.Image, regions: Sequence[Region]
+) -> Image.Image:
+    """The picture with a plain bar over a part of each region, 5 to 25 % of its box.
+
+    For training: what is partly covered is to be told from the rest of it (random erasing, Zhong et al. 2020, arXiv
+    1708.04896), as it has to be under a mark that hides some of it.
+    """
+    covered = picture.copy()
+    pen = ImageDraw.Draw(covered)
+    for region in regions:
+        x0, y0, x1, y1 = region.box
+        share, ratio = rng.uniform(0.05, 0.25), math.exp(rng.uniform(-0.7, 0.7))
+        width = (x1 - x0) * min(1.0, math.sqrt(share * ratio))
+        height = (y1 - y0) * min(1.0, math.sqrt(share / ratio))
+        x, y = rng.uniform(x0, x1 - width), rng.uniform(y0, y1 - height)
+        colour = tuple(int(c) for c in rng.integers(0, 256, 3))
+        pen.rectangle((x, y, x + width, y + height), fill=colour)
+    return covered
 
 
 def marked(

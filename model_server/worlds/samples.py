@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model_server.worlds import asking
-from model_server.worlds.drawing import bundled_view, drawn, marked, training_view
+from model_server.worlds.drawing import bundled_view, drawn, half_hidden, marked, training_view
 from model_server.worlds.paint import paint_labels
 from model_server.worlds.pairs import shared
 from model_server.worlds.scenes import Object, Scene, sample_scene
 from model_server.worlds.turns import PAIR_KINDS, SINGLE_KINDS, Turn, pair_turns, single_turns
-from regiontext.marks.frames import crop_box
+from regiontext.marks.frames import frames
 from regiontext.marks.style import Style
 from regiontext.marks.view import View
 from regiontext.region import Region
@@ -38,6 +38,8 @@ __all__ = [
 
 # Below this visible share of an object nothing is asked about it.
 _LEAST_VISIBLE = 0.7
+# In training, how often something lies over a part of what is asked about.
+_HALF_HIDDEN = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,16 +56,17 @@ class Sample:
 class Example:
     """A rendered view with its turns.
 
-    labels: uint8[H, W] over the crop, 0 behind, else 1 + index into `objects`; targets: the marked objects' indices;
-    styles: how each of these is marked.
+    labels: for each picture uint8[H, W], 0 behind, else 1 + index into `objects`; targets: the marked objects' indices;
+    styles: how each of these is marked; members: for each picture, which of these are marked in it, by their place.
     """
 
     images: tuple[Image.Image, ...]
     turns: tuple[Turn, ...]
-    labels: NDArray[np.uint8]
+    labels: tuple[NDArray[np.uint8], ...]
     objects: tuple[Object, ...]
     targets: tuple[int, ...]
     styles: tuple[Style, ...]
+    members: tuple[tuple[int, ...], ...]
 
 
 def scene_image(
@@ -115,10 +118,13 @@ def examples(
         regions = {index: drawn(rng, labels == index + 1, training=training) for index in seen}
         for targets in _chosen(rng, seen, single, double, pairs, scene.objects if training else ()):
             about = [regions[index] for index in targets]
-            own = training_view(rng, view, vary=vary) if training else view
+            own = training_view(rng, view, vary=vary, marks=len(targets)) if training else view
             if training and own.scope != view.scope and _tiny(about, picture.size):
                 own = replace(own, scope=view.scope, context=float(rng.uniform(view.context, 2.5)))
-            shown = marked(rng, picture, about, own, training=training)
+            seen_so = picture
+            if training and rng.random() < _HALF_HIDDEN:
+                seen_so = half_hidden(rng, picture, about)
+            shown = marked(rng, seen_so, about, own, training=training)
             if len(targets) == 1:
                 turns = single_turns(
                     rng,
@@ -127,18 +133,29 @@ def examples(
                     shown,
                     single,
                     training=training,
-                    whole=own.scope != "crop",
+                    whole=own.scope in ("whole", "both"),
                 )
             else:
                 turns = pair_turns(
                     rng, scene.objects, targets, about, shown, double, training=training
                 )
-            box = (0, 0, *picture.size)
-            if own.scope != "whole":
-                box = crop_box(about, picture.size, context=own.context, min_side=own.min_side)
-            x0, y0, x1, y1 = box
-            styles = tuple(mark.style for mark in shown.marks[-1])
-            yield Example(shown.images, turns, labels[y0:y1, x0:x1], scene.objects, targets, styles)
+            parts = frames(
+                about, picture.size, own.scope, context=own.context, min_side=own.min_side
+            )
+            styles = {
+                place: mark.style
+                for part, marks in zip(parts, shown.marks, strict=True)
+                for place, mark in zip(part.members, marks, strict=True)
+            }
+            yield Example(
+                shown.images,
+                turns,
+                tuple(labels[y0:y1, x0:x1] for (x0, y0, x1, y1) in (part.box for part in parts)),
+                scene.objects,
+                targets,
+                tuple(styles[place] for place in range(len(targets))),
+                tuple(part.members for part in parts),
+            )
 
 
 def _chosen(

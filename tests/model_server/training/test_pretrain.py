@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from model_server.training.objective import (  # noqa: E402
     collate,
     losses,
     optimisers,
+    together,
 )
 from model_server.training.packing import (  # noqa: E402
     answer_logits,
@@ -122,7 +123,7 @@ def test_a_step_moves_every_parameter_but_the_unused_norm(tokenizer, some):
 
 def test_dense_labels_say_what_lies_at_each_patch(some):
     for example in some[:8]:
-        labels = dense_labels(example, SHAPE)
+        (labels,) = dense_labels(example, SHAPE)
         assert labels.shape == (len(DENSE), SHAPE.image_tokens)
         marked = labels[DENSE.index("marked")] == 1
         thing = example.objects[example.targets[0]]
@@ -134,7 +135,7 @@ def test_dense_labels_say_what_lies_at_each_patch(some):
 def test_dense_labels_tell_two_marks_apart(some):
     apart = 0
     for example in (e for e in some if len(e.targets) == 2):
-        labels = dense_labels(example, SHAPE)
+        (labels,) = dense_labels(example, SHAPE)
         marked = labels[DENSE.index("marked")] == 1
         seen = {
             tuple(labels[[DENSE.index("mark kind"), DENSE.index("mark colour")], patch])
@@ -154,6 +155,52 @@ def test_dense_labels_tell_two_marks_apart(some):
         for name, most in zip(DENSE, labels.max(axis=1), strict=True):
             assert most < dense_classes(name)
     assert apart
+
+
+def test_a_picture_for_each_of_a_pair_tells_of_the_one_that_is_marked_in_it(tokenizer):
+    view = replace(bundled_view(), scope="each")
+    pair = next(e for e in examples(4, view, training=False, kinds=("same",)))
+    labels = dense_labels(pair, SHAPE)
+    assert labels.shape == (2, len(DENSE), SHAPE.image_tokens)
+    encoded = encode(pair, tokenizer, SHAPE, np.random.default_rng(0), spelling=0)
+    halves = encoded.seen.reshape(2, 2, SHAPE.image_tokens)
+    for picture, target in enumerate(pair.targets):
+        marked = labels[picture, DENSE.index("marked")] == 1
+        assert marked.any() and (halves[picture, picture] == marked).all()
+        assert not halves[picture, 1 - picture].any()
+        colour = 1 + vocabulary.COLOURS.index(pair.objects[target].colour)
+        assert set(labels[picture, DENSE.index("colour"), marked]) == {colour}
+
+
+def test_examples_of_one_and_of_two_pictures_are_learnt_as_one_batch(tokenizer):
+    torch.manual_seed(0)
+    view = replace(bundled_view(), scope="each")
+    model = build_model(tokenizer, SHAPE)
+    heads, readouts = DenseHeads(SHAPE.vision_width), Readouts(SHAPE.text_width)
+    rng = np.random.default_rng(0)
+    items = [encode(e, tokenizer, SHAPE, rng) for e in islice(examples(5, view, vary=False), 12)]
+    alike = [[item for item in items if len(item.pixels) == count] for count in (1, 2)]
+    assert all(alike)
+
+    known = ids_of(tokenizer)
+
+    def batch(items, ids=known):
+        return collate(items, SHAPE, np.random.default_rng(0), ids=ids, tokens=160)
+
+    batches = [batch(some) for some in alike]
+    found = [losses(model, heads, readouts, one) for one in batches]
+    whole = together(found, batches)
+    dense = losses(model, heads, readouts, batch([*alike[0], *alike[1]], ids=None)).dense
+    # Patches without an object weigh less, and there are not as many in each.
+    assert torch.allclose(whole.dense, dense, rtol=0.05)
+    tokens = [len(one.texts.targets) for one in batches]
+    mean = sum(f.answer.item() * n for f, n in zip(found, tokens, strict=True)) / sum(tokens)
+    assert whole.answer.item() == pytest.approx(mean, rel=1e-4)
+    assert {"answer", "answer of 2"} <= set(whole.right)
+    # Labels without texts, which the tower learns besides, count as pictures only.
+    more = [*batches, batch(alike[0], ids=None)]
+    found = [losses(model, heads, readouts, one) for one in more]
+    assert torch.allclose(together(found, more).answer, whole.answer)
 
 
 def test_two_pictures_follow_each_other_in_one_sequence(tokenizer):

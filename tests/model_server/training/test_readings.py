@@ -82,7 +82,6 @@ def test_readings_follow_their_turns_wherever_these_are_packed(tokenizer, some):
     back = told.back >= 0
     assert told.answers[back].any() and not told.answers[back].all()
     assert (told.columns[back] > told.back[back]).all()
-    assert told.first == 1
     kept = sum(begin >= 0 for begins in batch.texts.begins for begin in begins)
     spellings = sum(len(read) == 0 for item in items for read in item.told)
     assert kept - spellings <= int((at == assistant).sum()) <= kept
@@ -116,10 +115,10 @@ def test_each_phrase_looks_at_its_own_object_and_back_at_the_first(tokenizer, so
     alone = [i for i, turn in enumerate(example.turns) if turn.things == example.targets[1:]]
     for number, looks in ((same, [[3], [7], []]), (alone[0], [[7], [7]])):
         told = item.told[number]
-        placed = place([[told]], [(60,)], [seen], first=1)
+        placed = place([[told]], [(60,)], [seen])
         assert [np.flatnonzero(row).tolist() for row in placed.sees.numpy()] == looks
         assert (placed.columns - 60).tolist() == told[:, 0].tolist()
-    backs = place([[item.told[same]]], [(60,)], [seen], first=1)
+    backs = place([[item.told[same]]], [(60,)], [seen])
     assert backs.back.tolist() == [-1, backs.columns[0], backs.columns[1]]
     assert backs.answers.tolist() == [False, False, True]
 
@@ -130,7 +129,7 @@ def test_looking_costs_nothing_where_it_should_and_much_elsewhere(tokenizer, som
     seen = np.zeros((2, SHAPE.image_tokens), dtype=bool)
     seen[0, 3] = seen[1, 7] = True
     same = next(i for i, turn in enumerate(example.turns) if turn.kind == "same")
-    placed = place([[item.told[same]]], [(60,)], [seen], first=1)
+    placed = place([[item.told[same]]], [(60,)], [seen])
     length = 60 + len(item.turns[same][0])
     first, second, answer = placed.columns.tolist()
     ways = {(1, first): 1 + 3, (1, second): 1 + 7, (2, second): first, (3, answer): second}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model_server.worlds import asking, pairs, vocabulary
-from model_server.worlds.drawing import TRAINED_KINDS, training_view
+from model_server.worlds.drawing import TRAINED_KINDS, half_hidden, training_view
 from model_server.worlds.samples import Example, bundled_view, examples, replay_samples
 from model_server.worlds.scenes import sample_scene
 from regiontext.evidence import spatial
@@ -88,10 +90,23 @@ def test_spelling_never_spells_a_held_back_word():
 
 def test_labels_of_an_example_are_those_of_its_crop():
     for example in _examples(20):
-        height, width = example.labels.shape
-        picture = example.images[0]
+        (labels,), (picture,) = example.labels, example.images
+        height, width = labels.shape
         assert abs(width / height - picture.width / picture.height) < 0.05 * width / height
-        assert all((example.labels == index + 1).any() for index in example.targets)
+        assert all((labels == index + 1).any() for index in example.targets)
+
+
+def test_of_a_pair_with_a_picture_each_the_labels_are_those_of_each_crop():
+    view = replace(bundled_view(), scope="each")
+    for example in islice(examples(3, view, training=False, kinds=("relation",)), 10):
+        assert len(example.images) == len(example.labels) == 2
+        assert example.members == ((0,), (1,)) and len(example.styles) == 2
+        for picture, labels, target in zip(
+            example.images, example.labels, example.targets, strict=True
+        ):
+            height, width = labels.shape
+            assert abs(width / height - picture.width / picture.height) < 0.05 * width / height
+            assert (labels == target + 1).any()
 
 
 def test_replay_is_reproducible_plain_and_knows_its_kinds():
@@ -151,3 +166,16 @@ def test_two_pictures_of_one_view_come_together():
 
     example = next(examples(0, replace(bundled_view(), scope="both")))
     assert len(example.images) == 2
+
+
+def test_a_bar_over_a_region_leaves_most_of_it():
+    rng = np.random.default_rng(0)
+    plain = Image.new("RGB", (90, 60), (7, 8, 9))
+    for _ in range(50):
+        region = Region.from_box("r", (20, 10, 60, 50), plain.size)
+        covered = np.asarray(half_hidden(rng, plain, [region]))
+        hidden = (covered != (7, 8, 9)).any(axis=2)
+        # A bar's edges are drawn, too.
+        assert 0.02 < hidden[10:51, 20:61].mean() < 0.32
+        assert hidden.sum() == hidden[10:51, 20:61].sum()
+    assert (np.asarray(plain) == (7, 8, 9)).all()

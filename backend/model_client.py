@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import orjson
 from PIL import Image
 
 from backend.data_urls import data_url
@@ -85,7 +86,9 @@ class ModelClient:
         self._url = url.rstrip("/")
         # Only these calls carry it: the server may be somebody else's.
         self._admin = {"Authorization": f"Bearer {admin_key}"} if admin_key else {}
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"Content-Type": "application/json"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
         self._http = httpx.AsyncClient(
             base_url=self._url,
             headers=headers,
@@ -153,7 +156,7 @@ class ModelClient:
         content: list[dict[str, Any]] = [
             {"type": "image_url", "image_url": {"url": url}} for url in urls
         ]
-        content.append({"type": "text", "text": prompt})
+        content.append({"type": "text", "text": _storable(prompt)})
         request: dict[str, Any] = {
             "model": model,
             "messages": [{"role": "user", "content": content}],
@@ -249,7 +252,7 @@ class ModelClient:
         tokens: list[Any] = []
         try:
             async with self._http.stream(
-                "POST", "/chat/completions", json={**request, "stream": True}
+                "POST", "/chat/completions", content=orjson.dumps({**request, "stream": True})
             ) as response:
                 self._is_up = response.status_code not in _NOT_READY
                 plain = "text/event-stream" not in response.headers.get("content-type", "")
@@ -293,7 +296,9 @@ class ModelClient:
     ) -> tuple[httpx.Response, dict[str, Any]]:
         """The response and its body, empty if that is no JSON object."""
         try:
-            response = await self._http.request(method, path, json=body, headers=headers)
+            # A question carries its pictures, and the standard library takes half a millisecond to write one.
+            content = None if body is None else orjson.dumps(body)
+            response = await self._http.request(method, path, content=content, headers=headers)
         except httpx.TimeoutException as error:
             self._is_up = False
             raise ModelUnavailable(f"the model server at {self._url} is too slow") from error

@@ -198,3 +198,14 @@ def test_only_adapters_are_loaded_with_the_admin_key() -> None:
         "/v1/load_lora_adapter": "Bearer a",
         "/v1/unload_lora_adapter": "Bearer a",
     }
+
+
+def test_half_a_surrogate_pair_in_a_wish_does_not_stop_the_question() -> None:
+    stub = StubModel(text="a car")
+
+    async def work() -> Answer:
+        async with ModelClient("http://m/v1", transport=stub.transport()) as client:
+            return await client.ask([PICTURE], "What \ud83d is it?", model="stub-model")
+
+    assert asyncio.run(work()).text == "a car"
+    assert stub.prompts == ["What  is it?"]

@@ -32,7 +32,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -103,6 +105,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=BUNDLED)
     parser.add_argument("--exam", type=int, default=100, help="objects, of each sort")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the curve as SVG")
     args = parser.parse_args()
     rounds = [8] if args.quick else [int(number) for number in args.rounds.split(",")]
     exam = 6 if args.quick else args.exam
@@ -132,6 +135,8 @@ def main() -> None:
         teaching = _Teaching(settings, studio, view, args.seed)
         lines = teaching.go(rounds, exam, options)
     _print(lines)
+    if args.plot is not None:
+        _plot(lines, args.plot)
     first, last = lines[0], lines[-1]
     forgotten = max(first.exam.old - line.exam.old for line in lines[1:])
     minutes = max(line.minutes for line in lines[1:])
@@ -341,6 +346,25 @@ def _print(lines: Sequence[Line]) -> None:
             line.verdict,
         )
     Console().print(table)
+
+
+def _plot(lines: Sequence[Line], file: Path) -> None:
+    """What is learnt and what is kept, over the corrections."""
+    figure = Figure(figsize=(6.4, 3.2))
+    axes = figure.add_subplot()
+    corrections = [line.corrections for line in lines]
+    for name, shares, style in (
+        ("old words", [line.exam.old for line in lines], "s-"),
+        (f"new shape: {NEW[1][1]}", [line.exam.shape for line in lines], "o-"),
+        (f"new texture: {NEW[0][1]}", [line.exam.texture for line in lines], "^-"),
+    ):
+        axes.plot(corrections, shares, style, label=name)
+    axes.set(xlabel="corrections", ylabel="share said right", ylim=(-0.03, 1.05))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", frameon=False)
+    # Without a fixed salt and date the same figures would give other bytes each time.
+    with matplotlib.rc_context({"svg.hashsalt": "regiontext", "svg.fonttype": "none"}):
+        figure.savefig(file, bbox_inches="tight", metadata={"Date": None}, facecolor="white")
 
 
 if __name__ == "__main__":

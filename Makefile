@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# label-studio-ml, for its test, apart from what its pins do not go with.
+ML     := $(VENV)/label-studio-ml
 # Tests of one file share what they start, so files and not tests are dealt out, in the order of tests/conftest.py.
 JOBS   ?= 2
 SPREAD := -n $(JOBS) --dist loadfile --no-loadscope-reorder
@@ -20,6 +22,10 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -e '.[all,dev]'
 	@touch $@
 
+$(ML)/.installed: tests/label-studio-ml.txt $(STAMP)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --upgrade --no-deps --target $(ML) -r $<
+	@touch $@
+
 install: $(STAMP)  ## make .venv and install everything into it
 
 up: $(STAMP)  ## Label Studio, the model and the assistant, running and connected
@@ -28,7 +34,8 @@ up: $(STAMP)  ## Label Studio, the model and the assistant, running and connecte
 # One thread for each of them, or they wait for each other.
 test test-fast: export OMP_NUM_THREADS ?= 1
 
-test: $(STAMP) lint types  ## everything: lint, types, unit, contract and browser tests
+test: export REGIONTEXT_TEST_LABEL_STUDIO_ML ?= $(CURDIR)/$(ML)
+test: $(STAMP) $(ML)/.installed lint types  ## everything: lint, types, unit, contract and browser tests
 	@$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 test-fast: $(STAMP)  ## the quick tests only (no browser, no Label Studio, no model)

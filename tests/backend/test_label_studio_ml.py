@@ -32,8 +32,7 @@ from tests.label_studio_server import free_port, stop, wait_until_up
 Payload = Callable[[str], Any]
 PLACE = "REGIONTEXT_TEST_LABEL_STUDIO_ML"
 HOW = (
-    "pip install --target DIR --no-deps label-studio-ml==1.0.9 label-studio-tools redis rq "
-    "'flask>=3' 'werkzeug>=3' 'itsdangerous>=2.2' blinker && "
+    "pip install --no-deps --target DIR -r tests/label-studio-ml.txt && "
     f"{PLACE}=DIR python -m pytest tests/backend/test_label_studio_ml.py"
 )
 

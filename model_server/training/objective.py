@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from transformers import VipLlavaForConditionalGeneration
 
 from model_server.architectures.tiny import Shape
 from model_server.training.packing import Packed, answer_logits, decoder_states, pack, vision_states
-from model_server.training.readings import Placed, Readouts, looking, place
+from model_server.training.readings import Placed, Readouts, compares, looking, place
 from model_server.training.stream import DENSE, Encoded, dense_classes, sequence_length
 
 __all__ = ["Batch", "DenseHeads", "Losses", "collate", "losses", "optimisers", "together"]
@@ -75,10 +76,12 @@ def collate(
     *,
     ids: tuple[int, int, int] | None,
     tokens: int,
+    comparing: float = 1.0,
 ) -> Batch:
     """Make a batch; `ids` are the image, user and padding token ids, or None to leave the texts out.
 
-    With texts, all examples have as many pictures as the first.
+    With texts, all examples have as many pictures as the first. comparing: how many times likelier than another a turn
+    that compares is to be the next that is put into what room there is.
     """
     pixels = torch.from_numpy(np.concatenate([item.pixels for item in items]))
     pictures = len(items[0].pixels)
@@ -87,7 +90,7 @@ def collate(
     texts = readings = None
     if ids is not None:
         image_id, user_id, pad_id = ids
-        orders = [rng.permutation(len(item.turns)) for item in items]
+        orders = [_order(item, rng, comparing) for item in items]
         texts = pack(
             [[item.turns[i] for i in order] for item, order in zip(items, orders, strict=True)],
             image_tokens=pictures * shape.image_tokens,
@@ -103,6 +106,12 @@ def collate(
             [item.seen for item in items],
         )
     return Batch(scaled, dense, texts, readings)
+
+
+def _order(item: Encoded, rng: np.random.Generator, comparing: float) -> NDArray[np.int64]:
+    """The turns by chance, those that compare `comparing` times as likely (Efraimidis and Spirakis 2006)."""
+    weights = np.array([comparing if compares(told) else 1.0 for told in item.told])
+    return np.argsort(rng.exponential(size=len(weights)) / weights)
 
 
 def losses(

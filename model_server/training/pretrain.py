@@ -184,11 +184,12 @@ class _Learner:
         alike: dict[int, list[Encoded]] = {}
         for item in items:
             alike.setdefault(len(item.pixels), []).append(item)
-        room = self.settings.text_tokens
-        batches = [
-            collate(alike[count], self.shape, rng, ids=self._ids, tokens=room)
-            for count in sorted(alike)
-        ]
+        asked: dict[str, Any] = {
+            "ids": self._ids,
+            "tokens": self.settings.text_tokens,
+            "comparing": self.settings.comparing,
+        }
+        batches = [collate(alike[count], self.shape, rng, **asked) for count in sorted(alike)]
         return [*batches, *([collate(extra, self.shape, rng, ids=None, tokens=0)] if extra else [])]
 
     def _losses(self, batch: Batch, alone: bool) -> Losses:

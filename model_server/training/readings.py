@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerFast
 
 from model_server.worlds import vocabulary
 
-__all__ = ["READ", "Placed", "Readouts", "looking", "place", "readings"]
+__all__ = ["READ", "Placed", "Readouts", "compares", "looking", "place", "readings"]
 
 READ: tuple[str, ...] = ("colour", "material", "shape")
 _UNKNOWN = -100
@@ -102,6 +102,11 @@ def readings(
             look = (thing, -1) if alone else (-1, place)
             rows.append([len(ends), *look, *about, *shared])
     return np.array(rows, dtype=np.int16).reshape(-1, _LABELS + 2 * len(READ))
+
+
+def compares(told: NDArray[np.int16]) -> bool:
+    """Whether two objects, or an object and a word, are to be compared, by what `readings` tells of a turn."""
+    return bool((told[:, _LABELS + len(READ) :] != _UNKNOWN).any())
 
 
 def place(

@@ -22,7 +22,8 @@ class Settings:
     with two marks. reuse, tower_reuse: how often each picture is used. pool: how many are kept to draw from.
     dense_weight, reading_weight: of the losses of dense labels and of what the decoder is told inside (`readings`).
     extra: pictures a step besides those that are asked about, of which the tower learns the dense labels only.
-    text_tokens: room for questions and answers about one picture. width: of a smaller or larger model, for comparisons;
+    text_tokens: room for questions and answers about one picture. comparing: how many times likelier than others the
+    turns that compare are to get into it. width: of a smaller or larger model, for comparisons;
     0 is the bundled one's.
     """
 
@@ -39,6 +40,7 @@ class Settings:
     batch: int = 32
     extra: int = 0
     text_tokens: int = 136
+    comparing: float = 1.0
     tower_pairs: float = 0.3
     pairs: float = 0.4
     matrix_lr: float = 3e-3

@@ -87,6 +87,21 @@ def test_readings_follow_their_turns_wherever_these_are_packed(tokenizer, some):
     assert kept - spellings <= int((at == assistant).sum()) <= kept
 
 
+def test_turns_that_compare_can_be_given_what_room_there_is(tokenizer, some):
+    items = [encode(example, tokenizer, SHAPE, np.random.default_rng(1)) for example in some[:12]]
+
+    def kept(comparing):
+        rng = np.random.default_rng(3)
+        known = ids_of(tokenizer)
+        batch = collate(items, SHAPE, rng, ids=known, tokens=100, comparing=comparing)
+        # A turn that compares is told something of two in its last reading.
+        told = batch.readings.labels[:, len(READ) :] != -100
+        return int(told.any(1).sum())
+
+    assert kept(1e6) > 1.5 * kept(1.0) > 0
+    assert kept(1e-6) < kept(1.0)
+
+
 def test_readouts_teach_the_decoder(tokenizer, some):
     torch.manual_seed(0)
     model = build_model(tokenizer, SHAPE)

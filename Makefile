@@ -23,7 +23,8 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 $(ML)/.installed: tests/label-studio-ml.txt $(STAMP)
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --upgrade --no-deps --target $(ML) -r $<
+	@rm -rf $(ML)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --target $(ML) -r $<
 	@touch $@
 
 install: $(STAMP)  ## make .venv and install everything into it

@@ -160,14 +160,16 @@ def _questions(
 class _Ear:
     """Turns what is heard of the questions into events."""
 
-    heard: asyncio.Queue[dict[str, Any] | Image.Image | None] = field(default_factory=asyncio.Queue)
+    heard: asyncio.Queue[dict[str, Any] | tuple[Image.Image, ...] | None] = field(
+        default_factory=asyncio.Queue
+    )
     options: dict[str, Mapping[str, float]] = field(default_factory=dict)
     shown_once: bool = False
 
     def shown(self, question: Question, rendered: Rendered) -> None:
         if not self.shown_once:
             self.shown_once = True
-            self.heard.put_nowait(side_by_side(rendered.images))
+            self.heard.put_nowait(rendered.images)
 
     def grown(self, question: Question, text: str) -> None:
         self.heard.put_nowait({"event": "text", "field": question.field, "text": text})
@@ -206,7 +208,7 @@ async def _answers(
     work.add_done_callback(lambda _: ear.heard.put_nowait(None))
     try:
         while (heard := await ear.heard.get()) is not None:
-            if isinstance(heard, Image.Image):
+            if isinstance(heard, tuple):
                 heard = {"event": "picture", "url": await asyncio.to_thread(_small_url, heard)}
             yield heard
         for event in _said(await work, ear):
@@ -251,9 +253,9 @@ def _relation(arrow: Suggestion) -> dict[str, Any]:
     }
 
 
-def _small_url(image: Image.Image) -> str:
-    """The picture as a data URL that is quick to send; for the eye, not for the model."""
-    small = image.copy()
+def _small_url(images: Sequence[Image.Image]) -> str:
+    """The pictures as one data URL that is quick to send; for the eye, not for the model."""
+    small = side_by_side(images).copy()
     small.thumbnail((320, 320))
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=80)

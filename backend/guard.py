@@ -1,7 +1,7 @@
 """What every request passes on its way in: it gets an id, shows basic auth where that is set, is counted and logged.
 
-Plain ASGI: Starlette's own base for middleware adds a task and two queues to each request. Knows nothing of what the
-routes do.
+An answer that streams is counted until its end. Plain ASGI: Starlette's own base for middleware adds a task and two
+queues to each request. Knows nothing of what the routes do.
 """
 
 from __future__ import annotations
@@ -48,20 +48,29 @@ class Guard:
         path, headers = scope["path"], Headers(scope=scope)
         with request_context(headers.get(REQUEST_ID_HEADER)) as name:
             started = time.perf_counter()
-            status = 500
+            status, begun = 500, False
 
             async def named(message: Message) -> None:
-                nonlocal status
+                nonlocal status, begun
                 if message["type"] == "http.response.start":
-                    status = message["status"]
+                    status, begun = message["status"], True
                     MutableHeaders(scope=message)[REQUEST_ID_HEADER] = name
                 await send(message)
 
             if may_call(self._settings, path, headers):
                 metrics: Metrics = scope["app"].state.backend.assistant.metrics
                 with metrics.request(_route(path)) as answered:
-                    await self._app(scope, receive, named)
-                    answered(status)
+                    try:
+                        await self._app(scope, receive, named)
+                    except Exception:
+                        _log.exception("%s %s failed", scope["method"], path)
+                        if begun:
+                            # The answer is on its way: it breaks off, and who reads it notices.
+                            status = 500
+                            raise
+                        await _failure(scope, receive, named)
+                    finally:
+                        answered(status)
             else:
                 await _refusal(scope, receive, named)
             _log.log(
@@ -81,6 +90,9 @@ _refusal = JSONResponse(
     401,
     {"WWW-Authenticate": 'Basic realm="regiontext"'},
 )
+
+
+_failure = JSONResponse({"detail": "internal error; see the log of regiontext"}, 500)
 
 
 def _route(path: str) -> str:

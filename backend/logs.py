@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 __all__ = ["REQUEST_ID_HEADER", "JsonFormatter", "request_context", "request_id", "set_up_logging"]
 
 REQUEST_ID_HEADER = "X-Request-Id"
-"""The header in which a request names itself, here and at the model server (vLLM takes it over into its log)."""
+"""The header in which a request names itself, here and at the model server (vLLM names its own by it)."""
 
 _request: ContextVar[str | None] = ContextVar("request_id", default=None)
 

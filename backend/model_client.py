@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -317,9 +318,13 @@ class ModelClient:
 
 
 async def _name(request: httpx.Request) -> None:
-    """Let the model server's log tell which request of ours a question belongs to."""
+    """Let the model server tell which request of ours a question belongs to: `{id}-{random}`.
+
+    Never the id alone: vLLM knows its requests by this header, and earlier releases refuse a second of the same name
+    while the first is being answered.
+    """
     if name := request_id():
-        request.headers[REQUEST_ID_HEADER] = name
+        request.headers[REQUEST_ID_HEADER] = f"{name}-{secrets.token_hex(4)}"
 
 
 def _object(text: str) -> dict[str, Any]:

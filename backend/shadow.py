@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from dataclasses import dataclass
 
 from backend.errors import ModelError
@@ -77,7 +78,8 @@ class Shadow:
         """Questions that were just answered; returns at once."""
         self._waiting.extend(unseen)
         if self._waiting and (self._worker is None or self._worker.done()):
-            self._worker = asyncio.create_task(self._work(store, client))
+            # It outlives the request that starts it, and asks for others: it must not be taken for it.
+            self._worker = asyncio.create_task(self._work(store, client), context=Context())
 
     async def close(self) -> None:
         """Forget what waits."""

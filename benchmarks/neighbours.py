@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI, Response
 from PIL import Image
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.logs import REQUEST_ID_HEADER
 from model_server.folder import BUNDLED, find_model
@@ -50,16 +50,27 @@ def neighbours(delay: float) -> FastAPI:
 
 
 class _Clock:
-    """Notes from when to when each question was worked at, by the id of the request that it belongs to."""
+    """Notes from when to when each question was worked at, by the id of the request that it belongs to.
+
+    From its last byte's arrival to its answer's last byte.
+    """
 
     def __init__(self, app: ASGIApp, *, at_work: dict[str, list[tuple[float, float]]]) -> None:
         self._app, self._at_work = app, at_work
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        await self._app(scope, receive, send)
+
+        async def received() -> Message:
+            nonlocal began
+            message = await receive()
+            if message["type"] == "http.request":
+                began = time.perf_counter()
+            return message
+
+        await self._app(scope, received, send)
         if scope["type"] == "http" and scope["path"].endswith("/chat/completions"):
-            name = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+            name, _, _ = Headers(scope=scope).get(REQUEST_ID_HEADER, "").rpartition("-")
             self._at_work.setdefault(name, []).append((began, time.perf_counter()))
 
 

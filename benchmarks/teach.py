@@ -135,8 +135,6 @@ def main() -> None:
         teaching = _Teaching(settings, studio, view, args.seed)
         lines = teaching.go(rounds, exam, options)
     _print(lines)
-    if args.plot is not None:
-        _plot(lines, args.plot)
     first, last = lines[0], lines[-1]
     forgotten = max(first.exam.old - line.exam.old for line in lines[1:])
     minutes = max(line.minutes for line in lines[1:])
@@ -157,6 +155,8 @@ def main() -> None:
             Claim("teach_round_minutes", minutes, "min", "longest round", bars[2], at_most=True),
         ],
     )
+    if args.plot is not None:
+        _plot(lines, args.plot)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -226,7 +227,7 @@ def create_app(
 
 
 class _Counted:
-    """Counts requests by route and status, without touching body or stream."""
+    """Counts requests by route and status and gives back a request's own id, without touching body or stream."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
@@ -235,6 +236,8 @@ class _Counted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if name := Headers(scope=scope).get("X-Request-Id"):
+                    MutableHeaders(scope=message)["X-Request-Id"] = name
                 route = getattr(scope.get("route"), "path", "other")
                 self._metrics.request(route, message["status"])
             await send(message)

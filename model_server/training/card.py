@@ -161,8 +161,14 @@ def _table(rows: Iterator[tuple[object, ...]]) -> str:
 
 def _view(view: Mapping[str, Any]) -> str:
     evidence = "with" if view["evidence"] else "without"
+    shown = {
+        "whole": "the whole picture",
+        "crop": "a crop around the regions",
+        "both": "the whole picture and a crop around the regions",
+        "each": "a crop around each region",
+    }[view["scope"]]
     return (
-        f"a {view['scope']} with a {view['kind']} mark, {view['context']:g} of the region's side of context each way, "
+        f"{shown} with a {view['kind']} mark, {view['context']:g} of the region's side of context each way, "
         f"at most {view['max_side']} px, {evidence} the evidence line"
     )
 

@@ -18,7 +18,7 @@ from transformers import VipLlavaForConditionalGeneration
 
 from model_server.architectures.tiny import Shape
 from model_server.training.packing import Packed, answer_logits, decoder_states, pack, vision_states
-from model_server.training.readings import Placed, Readouts, compares, looking, place
+from model_server.training.readings import Placed, Readouts, Terms, compares, looking, place
 from model_server.training.stream import DENSE, Encoded, dense_classes, sequence_length
 
 __all__ = ["Batch", "DenseHeads", "Losses", "collate", "losses", "optimisers", "together"]
@@ -61,11 +61,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Losses:
-    """The losses; for the log, shares of right answers: per dense label on objects, of readings, of answer tokens."""
+    """The losses: of dense labels, of the answers' tokens (None without texts), and one by one of the readings.
+
+    right: for the log, shares of right answers: per dense label on objects, of readings, of answer tokens.
+    """
 
     dense: torch.Tensor
     answer: torch.Tensor | None
-    read: torch.Tensor | None
+    readings: Terms
     right: dict[str, float]
 
 
@@ -139,55 +142,55 @@ def losses(
         )
         with torch.no_grad():
             right[name] = float((logits.argmax(-1) == target)[there].float().mean())
-    answer = read = None
+    answer = None
+    told: Terms = {}
     if batch.texts is not None:
         inside, attention = decoder_states(model, states, batch.texts)
         if batch.readings is not None:
             seen = [state.detach() for state in inside] if readouts_only else inside
-            read, shares = readouts(seen, batch.readings)
+            told, shares = readouts(seen, batch.readings)
             right |= shares
             if attention and not readouts_only:
                 looked, shares = looking(attention, batch.readings)
-                read, right = read + looked, right | shares
+                told, right = told | looked, right | shares
         predicted = answer_logits(model, inside, batch.texts).float()
         answer = nn.functional.cross_entropy(predicted, batch.texts.targets)
         with torch.no_grad():
             hits = predicted.argmax(-1) == batch.texts.targets
             right["answer"] = float(hits.float().mean())
-    return Losses(total, answer, read, right)
+    return Losses(total, answer, told, right)
 
 
 def together(found: Sequence[Losses], batches: Sequence[Batch]) -> Losses:
-    """The losses of several batches as if they were one: every picture, turn and answer token counts the same.
+    """The losses of several batches as if they were one: every picture, reading and answer token counts the same.
 
-    For the log, shares of batches of more than one picture an example are told apart, as in "answer of 2".
+    Of dense labels that holds as nearly as pictures show as much of objects. For the log, shares of batches of more
+    than one picture an example are told apart, as in "answer of 2".
     """
     pictures = [len(batch.dense) for batch in batches]
     tokens = [0 if batch.texts is None else len(batch.texts.targets) for batch in batches]
-    turns = [0 if batch.readings is None else len(batch.readings.rows) for batch in batches]
     right: dict[str, float] = {}
     for one, batch in zip(found, batches, strict=True):
         each = 1 if batch.texts is None else len(batch.dense) // len(batch.texts.ids)
         for name, share in one.right.items():
             right.setdefault(name if each == 1 else f"{name} of {each}", share)
-    dense = _mean([one.dense for one in found], pictures)
-    assert dense is not None
+    readings: Terms = {}
+    for name in {name: None for one in found for name in one.readings}:
+        terms = [one.readings[name] for one in found if name in one.readings]
+        total = sum(count for _, count in terms)
+        readings[name] = _mean([loss for loss, _ in terms], [count for _, count in terms]), total
+    answers = [one.answer for one in found if one.answer is not None]
     return Losses(
-        dense,
-        _mean([one.answer for one in found], tokens),
-        _mean([one.read for one in found], turns),
+        _mean([one.dense for one in found], pictures),
+        _mean(answers, [count for count in tokens if count]) if answers else None,
+        readings,
         right,
     )
 
 
-def _mean(losses: Sequence[torch.Tensor | None], weights: Sequence[int]) -> torch.Tensor | None:
-    told = [
-        (loss, weight) for loss, weight in zip(losses, weights, strict=True) if loss is not None
-    ]
-    total = sum(weight for _, weight in told)
-    if not told or not total:
-        return None
-    return torch.stack([loss * (weight / total) for loss, weight in told]).sum()
+def _mean(losses: Sequence[torch.Tensor], counts: Sequence[int]) -> torch.Tensor:
+    total = max(1, sum(counts))
+    return torch.stack([loss * (n / total) for loss, n in zip(losses, counts, strict=True)]).sum()
 
 
 def optimisers(

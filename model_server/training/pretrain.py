@@ -160,8 +160,8 @@ class _Learner:
         loss = found.dense
         if found.answer is not None:
             loss = found.answer + settings.dense_weight * loss
-        if found.read is not None:
-            loss = loss + settings.reading_weight * found.read
+        for term, _ in found.readings.values():
+            loss = loss + settings.reading_weight * term
         loss.backward()
         every = [p for module in self.modules for p in module.parameters()]
         torch.nn.utils.clip_grad_norm_(every, 1.0)

@@ -22,7 +22,10 @@ from transformers import PreTrainedTokenizerFast
 
 from model_server.worlds import vocabulary
 
-__all__ = ["READ", "Placed", "Readouts", "compares", "looking", "place", "readings"]
+__all__ = ["READ", "Placed", "Readouts", "Terms", "compares", "looking", "place", "readings"]
+
+Terms = dict[str, tuple[torch.Tensor, int]]
+"""Losses by name: the mean, and of how many."""
 
 READ: tuple[str, ...] = ("colour", "material", "shape")
 _UNKNOWN = -100
@@ -146,21 +149,19 @@ def place(
     )
 
 
-def looking(
-    attention: Sequence[torch.Tensor], placed: Placed
-) -> tuple[torch.Tensor, dict[str, float]]:
-    """The loss of where the first heads look and, for the log, the shares of their attention that are right.
+def looking(attention: Sequence[torch.Tensor], placed: Placed) -> tuple[Terms, dict[str, float]]:
+    """The losses of where the first heads look and, for the log, the shares of their attention that are right.
 
     attention: float[B, heads, S, S] of every block; blocks that a smaller decoder lacks are its last.
     """
-    total = torch.zeros((), device=placed.rows.device)
+    terms: Terms = {}
     shares: dict[str, float] = {}
     stop = _FIRST + placed.sees.shape[1]
     there = placed.sees.sum(1) > 0
     if bool(there.any()):
         weights = _head(attention, _SEES_IN)[placed.rows[there], placed.columns[there]]
         right = (weights[:, _FIRST:stop].float() * placed.sees[there]).sum(1)
-        total = total - right.clamp_min(1e-6).log().mean()
+        terms["sees"] = -right.clamp_min(1e-6).log().mean(), len(right)
         shares["sees"] = float(right.detach().mean())
     for name, block, told in (
         ("compares", _COMPARES_IN, (placed.back >= 0) & ~placed.answers),
@@ -169,9 +170,9 @@ def looking(
         if bool(told.any()):
             weights = _head(attention, block)[placed.rows[told], placed.columns[told]]
             right = weights.gather(1, placed.back[told, None]).float()
-            total = total - right.clamp_min(1e-6).log().mean()
+            terms[name] = -right.clamp_min(1e-6).log().mean(), len(right)
             shares[name] = float(right.detach().mean())
-    return total, shares
+    return terms, shares
 
 
 def _head(attention: Sequence[torch.Tensor], block: int) -> torch.Tensor:
@@ -199,13 +200,13 @@ class Readouts(nn.Module):
 
     def forward(
         self, states: Sequence[torch.Tensor], placed: Placed
-    ) -> tuple[torch.Tensor, dict[str, float]]:
-        """The loss and, for the log, the shares of right readings.
+    ) -> tuple[Terms, dict[str, float]]:
+        """The losses and, for the log, the shares of right readings.
 
         states: float[B, S, width], the embeddings and what every block of the decoder returns, in order; a decoder with
         fewer blocks is read at its last.
         """
-        total = torch.zeros((), device=placed.labels.device)
+        terms: Terms = {}
         right: dict[str, float] = {}
         halves = (
             ("read", self.words, self.words_norm, _WORDS_AT, placed.labels[:, : len(READ)]),
@@ -214,14 +215,15 @@ class Readouts(nn.Module):
         for name, heads, norm, layer, labels in halves:
             state = states[min(layer, len(states) - 1)][placed.rows, placed.columns]
             normed, hits = norm(state), []
-            for head, target in zip(heads, labels.unbind(1), strict=True):
+            for attribute, head, target in zip(READ, heads, labels.unbind(1), strict=True):
                 told = target != _UNKNOWN
                 if not bool(told.any()):
                     continue
                 logits = head(normed[told]).float()
-                total = total + nn.functional.cross_entropy(logits, target[told])
+                lost = nn.functional.cross_entropy(logits, target[told])
+                terms[f"{name} {attribute}"] = lost, len(logits)
                 with torch.no_grad():
                     hits.append((logits.argmax(-1) == target[told]).float().mean())
             if hits:
                 right[name] = float(torch.stack(hits).mean())
-        return total, right
+        return terms, right

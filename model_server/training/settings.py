@@ -54,6 +54,13 @@ class Settings:
     workers: int = 1
     width: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what no run can mean."""
+        if self.comparing <= 0:
+            raise ValueError(
+                f"comparing is {self.comparing}; it must be above 0, 1 for no preference"
+            )
+
     @property
     def view(self) -> View:
         """The view that is trained."""

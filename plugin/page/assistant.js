@@ -59,8 +59,9 @@ export function start(here) {
     for (const [name, heard] of watch) window.removeEventListener(name, heard, true);
     stopKeys();
     card.remove();
-    editor.markRows({});
     console.warn("regiontext: the assistant is off on this page:", reason);
+    editor.markRows({});
+    for (const [id, { fields }] of desk.regions) for (const name of fields.keys()) editor.preview(id, name, null);
   }
 
   function look() {

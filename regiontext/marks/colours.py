@@ -31,7 +31,7 @@ _SAMPLES: Final = 400
 def contrasting_colours(
     marks: Sequence[tuple[NDArray[np.uint8], Layout]], *, repeat: bool = False
 ) -> tuple[str, ...]:
-    """One named colour per mark, all different; each is where its layout runs on its image uint8[H, W, 3].
+    """One named colour per mark, all different. marks: the image uint8[H, W, 3] and where the mark runs on it.
 
     For each mark in turn: the first colour of a fixed order that is clearly unlike the pixels under
     the mark (nine in ten of them at least 160 away in RGB) and unlike the colours already given; if

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from regiontext.errors import MarkError
 from regiontext.region import Region
 
 __all__ = ["SCOPES", "Frame", "crop_box", "frames"]
@@ -36,8 +37,11 @@ def frames(
     """The pictures that `scope` shows of `regions` on an image of `size` (W, H), in order.
 
     "whole" is the image, "crop" one `crop_box` around all regions, "both" the two; "each" is a crop for every region,
-    in which it alone is marked, so that a far neighbour does not make it small.
+    in which it alone is marked, so that a far neighbour does not make it small. context: in sides of the region's box.
+    min_side: px. MarkError for another scope or without a region.
     """
+    if scope not in SCOPES:
+        raise MarkError(f"unknown scope {scope!r}; use one of {', '.join(SCOPES)}")
     everyone = tuple(range(len(regions)))
     if scope == "each":
         return tuple(
@@ -60,8 +64,10 @@ def crop_box(
 
     The union of their boxes, its sides raised to `min_side` about the centre, then grown by
     `context` times the side each way and cut at the image (after the focal crop of Describe
-    Anything, arXiv 2504.16072, whose values are 48 and 1).
+    Anything, arXiv 2504.16072, whose values are 48 and 1). MarkError without a region.
     """
+    if not regions:
+        raise MarkError("no region to crop to; give at least one")
     boxes = [region.box for region in regions]
     x0, x1 = _grown(min(b[0] for b in boxes), max(b[2] for b in boxes), context, min_side, size[0])
     y0, y1 = _grown(min(b[1] for b in boxes), max(b[3] for b in boxes), context, min_side, size[1])

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from backend.logs import request_context
 from backend.model_client import ModelClient
 from backend.shadow import Shadow, Unseen
 from backend.store import RegistryEventRow, ShadowAnswerRow, Store, open_store
@@ -32,9 +33,11 @@ class Challenger:
 
     def __init__(self, delay_s: float = 0.0) -> None:
         self.delay_s, self.asked, self.models = delay_s, 0, set[str]()
+        self.names = set[str | None]()
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked += 1
+        self.names.add(request.headers.get("X-Request-Id"))
         self.models.add(json.loads(request.content)["model"])
         await asyncio.sleep(self.delay_s)
         body = {"choices": [{"message": {"content": "A red car"}}]}
@@ -70,6 +73,14 @@ def ask(store: Store, model: Challenger, *waiting: Unseen) -> None:
             await shadow.drained()
 
     asyncio.run(go())
+
+
+def test_what_is_asked_unseen_is_not_taken_for_the_request_that_was_answered(store: Store) -> None:
+    share(store, 1.0)
+    model = Challenger()
+    with request_context("abc-1"):
+        ask(store, model, unseen(2), unseen(3))
+    assert model.asked == 2 and model.names == {None}
 
 
 def test_the_challenger_is_asked_and_agreement_kept(store: Store) -> None:

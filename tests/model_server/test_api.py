@@ -342,6 +342,12 @@ def test_adapters_may_have_a_key_of_their_own(tiny_folder: Path) -> None:
         assert status("admin", *load) == 200  # _Echo takes anything
 
 
+def test_a_request_gets_its_own_id_back(server: str) -> None:
+    named = httpx.get(f"{server}/health", headers={"X-Request-Id": "abc-1"})
+    assert named.headers["X-Request-Id"] == "abc-1"
+    assert "X-Request-Id" not in httpx.get(f"{server}/health").headers
+
+
 def test_metrics(client: openai.OpenAI, server: str) -> None:
     def value(name: str) -> float:
         found = re.search(rf"^{re.escape(name)} (\S+)$", httpx.get(f"{server}/metrics").text, re.M)

@@ -107,7 +107,8 @@ def test_a_step_moves_every_parameter_but_the_unused_norm(tokenizer, some):
     for _ in range(3):
         batch = collate(items, SHAPE, rng, ids=ids_of(tokenizer), tokens=160)
         found = losses(model, heads, readouts, batch)
-        (found.dense + found.answer + found.read).backward()
+        told = sum(term for term, _ in found.readings.values())
+        (found.dense + found.answer + told).backward()
         first = first or found.answer.item()
         for optim in optims:
             optim.step()
@@ -197,6 +198,12 @@ def test_examples_of_one_and_of_two_pictures_are_learnt_as_one_batch(tokenizer):
     mean = sum(f.answer.item() * n for f, n in zip(found, tokens, strict=True)) / sum(tokens)
     assert whole.answer.item() == pytest.approx(mean, rel=1e-4)
     assert {"answer", "answer of 2"} <= set(whole.right)
+    for name, (term, count) in whole.readings.items():
+        terms = [one.readings[name] for one in found if name in one.readings]
+        assert count == sum(n for _, n in terms)
+        mean = sum(loss.item() * n for loss, n in terms) / count
+        assert term.item() == pytest.approx(mean, rel=1e-4), name
+    assert {"shared colour", "read shape"} <= set(whole.readings)
     # Labels without texts, which the tower learns besides, count as pictures only.
     more = [*batches, batch(alike[0], ids=None)]
     found = [losses(model, heads, readouts, one) for one in more]

@@ -111,13 +111,13 @@ def test_readouts_teach_the_decoder(tokenizer, some):
     items = [encode(example, tokenizer, SHAPE, rng) for example in some[:8]]
     batch = collate(items, SHAPE, rng, ids=ids_of(tokenizer), tokens=120)
     found = losses(model, heads, readouts, batch)
-    found.read.backward()
+    sum(term for term, _ in found.readings.values()).backward()
     first = model.model.language_model.layers[0].self_attn.q_proj.weight.grad
     assert first is not None and float(first.abs().sum()) > 0
     assert {"read", "shared", "sees", "compares", "answers"} <= set(found.right)
     alone = losses(model, heads, readouts, batch, readouts_only=True)
     model.zero_grad()
-    alone.read.backward()
+    sum(term for term, _ in alone.readings.values()).backward()
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
 
 
@@ -151,10 +151,13 @@ def test_looking_costs_nothing_where_it_should_and_much_elsewhere(tokenizer, som
     attention = [torch.zeros(1, 4, length, length) for _ in range(4)]
     for (block, row), column in ways.items():
         attention[block][0, 0, row, column] = 1.0
-    loss, shares = looking(attention, placed)
-    assert float(loss) == pytest.approx(0.0, abs=1e-6)
+    terms, shares = looking(attention, placed)
+    assert {name: count for name, (_, count) in terms.items()} == {
+        "sees": 2, "compares": 1, "answers": 1,
+    }  # fmt: skip
+    assert all(float(term) == pytest.approx(0.0, abs=1e-6) for term, _ in terms.values())
     assert shares == {"sees": 1.0, "compares": 1.0, "answers": 1.0}
     for (block, row), column in ways.items():
         attention[block][0, 0, row, column] = 0.0
-        assert float(looking(attention, placed)[0]) > 1.0
+        assert sum(float(term) for term, _ in looking(attention, placed)[0].values()) > 1.0
         attention[block][0, 0, row, column] = 1.0

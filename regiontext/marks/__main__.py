@@ -21,6 +21,7 @@ from regiontext.errors import MarkError, RegiontextError
 from regiontext.images import load_image
 from regiontext.labelstudio.results import decode_regions
 from regiontext.marks.annotation import find_results, without_doubles
+from regiontext.marks.frames import SCOPES
 from regiontext.marks.kinds import LARGEST_NUMBER
 from regiontext.marks.sheet import contact_sheet
 from regiontext.region import Region
@@ -86,9 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--scope",
-        choices=("crop", "whole"),
+        choices=SCOPES,
         default="crop",
-        help="show each region with some context (default), or the whole image",
+        help="what is shown: a crop around the regions (default), the whole image, both, or a crop for each region",
     )
     parser.add_argument(
         "--context",

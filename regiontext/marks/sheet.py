@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from regiontext.marks.frames import crop_box
 from regiontext.marks.kinds import COLOURS, KINDS, NUMBER
 from regiontext.marks.rgba import rgba
+from regiontext.marks.side_by_side import side_by_side
 from regiontext.marks.view import View, render
 from regiontext.region import Region
 
@@ -56,10 +57,10 @@ def contact_sheet(
 ) -> Image.Image:
     """`regions` marked in one picture, once per kind at inference and once per seed in training.
 
-    image: RGB, of the regions' size. scope: "crop" shows the regions with `context` times their
-    sides around them, "whole" the whole image. Of a single region a last row shows the whole image,
-    the focal crop, and the region as alpha over a chequerboard. More regions than colours are shown
-    as numbers only. MarkError if there is no region or its size does not match.
+    image: RGB, of the regions' size. scope: one of `frames.SCOPES`; crops have `context` times the
+    regions' sides around them, and several pictures stand side by side. Of a single region a last
+    row shows the whole image, the focal crop, and the region as alpha over a chequerboard. More
+    regions than colours are shown as numbers only. MarkError if there is no region or its size does not match.
     """
     view = View(scope=scope, context=context)
     if len(regions) > len(COLOURS):
@@ -88,7 +89,7 @@ def _kind_row(
     # The kind's place belongs to the seed, or all kinds would share one random colour.
     generators = [np.random.default_rng([seed, KINDS.index(view.kind)]) for seed in seeds]
     shown = [render(image, regions, view, rng=rng) for rng in (None, *generators)]
-    return _Row(view.kind, tuple(_Cell(s.images[0], s.phrases) for s in shown))
+    return _Row(view.kind, tuple(_Cell(side_by_side(s.images), s.phrases) for s in shown))
 
 
 def _view_row(image: Image.Image, region: Region) -> _Row:

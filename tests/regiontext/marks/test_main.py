@@ -164,6 +164,19 @@ def test_a_sheet_shows_every_kind_and_follows_the_seeds() -> None:
         assert len(inside) and (inside > middle / 3 - 40).all()
 
 
+def test_a_sheet_shows_every_picture_of_a_view() -> None:
+    pair = [ring(), box(130, 10, 190, 60)]
+    together, each, both = (
+        np.asarray(contact_sheet(GREY, pair, title="two", scope=scope, kinds=("rectangle",)))
+        for scope in ("crop", "each", "both")
+    )
+    assert together.shape == each.shape == both.shape
+    assert (together != each).any() and (together != both).any()
+    # Both regions' marks are there, though no picture of "each" has both.
+    for colour in ((255, 0, 0), (0, 0, 255)):
+        assert (each == colour).all(axis=2).any()
+
+
 def test_a_sheet_of_several_regions_names_them_and_more_than_nine_are_numbered() -> None:
     pair = contact_sheet(GREY, [ring(), box(130, 10, 190, 60)], title="two", scope="whole")
     single = contact_sheet(GREY, [ring()], title="one", scope="whole")

@@ -42,6 +42,8 @@ def frames(
     """
     if scope not in SCOPES:
         raise MarkError(f"unknown scope {scope!r}; use one of {', '.join(SCOPES)}")
+    if not regions:
+        raise MarkError("no region to show; give at least one")
     everyone = tuple(range(len(regions)))
     if scope == "each":
         return tuple(

@@ -24,7 +24,7 @@ def test_without_a_region_there_is_nothing_to_show(scope: str) -> None:
 
 
 def test_unknown_scopes_are_named() -> None:
-    with pytest.raises(MarkError, match="'corp'.*whole, crop, both, each"):
+    with pytest.raises(MarkError, match=r"'corp'.*whole, crop, both, each"):
         frames(PAIR, SIZE, "corp")
     with pytest.raises(MarkError, match="at least one"):
         crop_box([], SIZE)

@@ -11,6 +11,7 @@ from model_server.architectures import tokenizer as tokens  # noqa: E402
 from model_server.architectures.tiny import build_model  # noqa: E402
 from model_server.training.objective import DenseHeads, collate, losses  # noqa: E402
 from model_server.training.readings import READ, Readouts, looking, place, readings  # noqa: E402
+from model_server.training.settings import Settings  # noqa: E402
 from model_server.training.stream import encode  # noqa: E402
 from model_server.worlds import vocabulary  # noqa: E402
 from tests.model_server.training.made import SHAPE, ids_of  # noqa: E402
@@ -161,3 +162,9 @@ def test_looking_costs_nothing_where_it_should_and_much_elsewhere(tokenizer, som
         attention[block][0, 0, row, column] = 0.0
         assert sum(float(term) for term, _ in looking(attention, placed)[0].values()) > 1.0
         attention[block][0, 0, row, column] = 1.0
+
+
+@pytest.mark.parametrize("comparing", [0.0, -1.0])
+def test_turns_that_compare_cannot_be_never_wanted(comparing):
+    with pytest.raises(ValueError, match="must be above 0"):
+        Settings(comparing=comparing)

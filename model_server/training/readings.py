@@ -29,6 +29,7 @@ Terms = dict[str, tuple[torch.Tensor, int]]
 
 READ: tuple[str, ...] = ("colour", "material", "shape")
 _UNKNOWN = -100
+_SAME = "same"
 # The column of the first patch: the user's token comes before.
 _FIRST = 1
 # Columns of a reading: where; the object looked at, by its place among the phrases; where else to look; labels.
@@ -69,6 +70,7 @@ def readings(
     things: Sequence[int],
     *,
     named: tuple[str, str] | None = None,
+    answer: str = "",
 ) -> NDArray[np.int16]:
     """Return int16[K, 3 + 2 * len(READ)], what is told of a turn.
 
@@ -77,7 +79,8 @@ def readings(
     objects with these `words`, one or two, which are the `things`-th of the picture's marked objects. Besides where
     they end, the token after the prompt is told: of one object the same, of two what they share. A phrase that it
     lacks is told nothing. named: the attribute and the word that the prompt asks about, yes or no: where it stands, the
-    object is looked at again, and whether it has that word is told there and to the token after the prompt.
+    object is looked at again, and whether it has that word is told there and to the token after the prompt. answer: of
+    one that says what two objects share, the word "same" is told what they share, since what follows it says which.
     """
     said = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
     ends = [end for _, end in said["offset_mapping"]]
@@ -104,6 +107,9 @@ def readings(
             about = told if alone else [_UNKNOWN] * len(READ)
             look = (thing, -1) if alone else (-1, place)
             rows.append([len(ends), *look, *about, *shared])
+            if number == 1 and answer.startswith(f"{_SAME} "):
+                same = tokenizer(_SAME, add_special_tokens=False)["input_ids"]
+                rows.append([len(ends) + len(same), *look, *about, *shared])
     return np.array(rows, dtype=np.int16).reshape(-1, _LABELS + 2 * len(READ))
 
 

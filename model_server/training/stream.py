@@ -137,6 +137,7 @@ def encode(
             [example.objects[index].words for index in turn.things],
             [example.targets.index(index) for index in turn.things],
             named=(turn.attribute, turn.named) if turn.named and turn.attribute in READ else None,
+            answer=turn.answer,
         )
         for turn in example.turns
     ]

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 from model_server.architectures import tokenizer as tokens  # noqa: E402
 from model_server.architectures.tiny import build_model  # noqa: E402
 from model_server.training.objective import DenseHeads, collate, losses  # noqa: E402
+from model_server.training.packing import encode_turns  # noqa: E402
 from model_server.training.readings import READ, Readouts, looking, place, readings  # noqa: E402
 from model_server.training.settings import Settings  # noqa: E402
 from model_server.training.stream import encode  # noqa: E402
@@ -65,6 +66,23 @@ def test_the_word_that_is_asked_for_is_told_whether_the_object_has_it(tokenizer)
         assert "box" in tokenizer.decode(asked[:at]) or at < 3
         assert row[:2] == [0, -1] and row[-3:] == [has, -100, -100]
         assert end == [len(asked), -1, at, -100, -100, -100, has, -100, -100]
+
+
+def test_an_answer_that_says_what_is_shared_is_told_what_before_it_says_so(tokenizer):
+    one = {"size": "small", "colour": "red", "material": "plastic", "shape": "star"}
+    other = one | {"colour": "blue", "shape": "cube"}
+    prompt = "How is the object in the box related to the object in the ring?"
+    phrases = ("in the box", "in the ring")
+
+    def told(answer):
+        return readings(tokenizer, prompt, phrases, [one, other], [0, 1], answer=answer)
+
+    assert len(told("larger than")) == len(told("no relation")) == len(told("")) == 3
+    found = told("same material as")
+    turn, _ = encode_turns(tokenizer, [(prompt, "same material as")])[0]
+    assert tokenizer.decode(turn[: found[3, 0] + 1]).endswith("<|assistant|> same")
+    assert tokenizer.decode(turn[found[3, 0] + 1 :]).strip().startswith("material")
+    assert found[3, 1:].tolist() == found[2, 1:].tolist()
 
 
 def test_readings_follow_their_turns_wherever_these_are_packed(tokenizer, some):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.label_studio_server import LabelStudioServer, running_label_studio
+from tests.label_studio_server import LabelStudioServer, empty_database, running_label_studio
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -43,9 +44,20 @@ def payload() -> Callable[[str], Any]:
 
 
 @pytest.fixture(scope="session")
-def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
+def label_studio_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database that a Label Studio can begin with; all processes of a run share it."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    return empty_database(folder.parent if shared else folder)
+
+
+@pytest.fixture(scope="session")
+def label_studio(
+    tmp_path_factory: pytest.TempPathFactory, label_studio_tables: Path
+) -> Iterator[LabelStudioServer]:
     """A real Label Studio, shared by the tests of the session; each makes its own project."""
-    with running_label_studio(tmp_path_factory.mktemp("label-studio")) as server:
+    folder = tmp_path_factory.mktemp("label-studio")
+    with running_label_studio(folder, database=label_studio_tables) as server:
         yield server
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,8 +19,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from filelock import FileLock
 
-__all__ = ["LabelStudioServer", "free_port", "running_label_studio", "stop", "wait_until_up"]
+__all__ = [
+    "LabelStudioServer",
+    "empty_database",
+    "free_port",
+    "give_database",
+    "running_label_studio",
+    "stop",
+    "wait_until_up",
+]
+
+DATABASE = "label_studio.sqlite3"
+_OFFLINE = {
+    "COLLECT_ANALYTICS": "False",
+    "LATEST_VERSION_CHECK": "False",
+    "SENTRY_DSN": "",
+    "FRONTEND_SENTRY_DSN": "",
+}
 
 
 @dataclass(frozen=True)
@@ -71,21 +89,53 @@ def stop(process: subprocess.Popen[bytes], seconds: float = 20) -> None:
             process.wait(5)
 
 
+def empty_database(folder: Path) -> Path:
+    """A SQLite database with all of Label Studio's tables and nobody in it, made in `folder` by whoever asks first.
+
+    Making the tables takes most of a first start.
+    """
+    made = folder / DATABASE
+    with FileLock(folder / f"{DATABASE}.lock"):
+        if not made.exists():
+            data_dir = folder / "label-studio-tables"
+            program = str(Path(sys.executable).with_name("label-studio"))
+            done = subprocess.run(
+                [program, "version", "--data-dir", str(data_dir)],
+                env=os.environ | _OFFLINE,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=480,
+            )
+            if done.returncode:
+                raise RuntimeError(f"label-studio version failed:\n{done.stdout}\n{done.stderr}")
+            (data_dir / DATABASE).rename(made)
+    return made
+
+
+def give_database(data_dir: Path, database: Path | None) -> None:
+    """Let the Label Studio of `data_dir` begin with a copy of `database`; None: with what it has, or makes."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    if database is not None and not (data_dir / DATABASE).exists():
+        shutil.copyfile(database, data_dir / DATABASE)
+
+
 @contextmanager
 def running_label_studio(
     data_dir: Path,
     port: int | None = None,
     *,
+    database: Path | None = None,
     sub_path: str = "",
     more: Mapping[str, str] | None = None,
 ) -> Iterator[LabelStudioServer]:
     """A Label Studio with its own data folder, legacy tokens on and loopback backends allowed.
 
-    sub_path: what it believes to stand before its paths, as behind a proxy that takes it away. more: variables of its
-    environment.
+    database: what it begins with, see `give_database`. sub_path: what it believes to stand before its paths, as behind
+    a proxy that takes it away. more: variables of its environment.
     """
     port = port or free_port()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    give_database(data_dir, database)
     token = secrets.token_hex(20)
     email, password = "annotator@example.com", "a-Real-passw0rd"
     url = f"http://127.0.0.1:{port}"
@@ -93,10 +143,7 @@ def running_label_studio(
         "USE_DEFAULT_BANNED_SUBNETS": "false",
         "ML_BLOCK_LOCAL_IP": "false",
         "SSRF_PROTECTION_ENABLED": "false",
-        "COLLECT_ANALYTICS": "False",
-        "LATEST_VERSION_CHECK": "False",
-        "SENTRY_DSN": "",
-        "FRONTEND_SENTRY_DSN": "",
+        **_OFFLINE,
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
         **(more or {}),
     }

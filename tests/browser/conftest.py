@@ -17,9 +17,10 @@ from tests.label_studio_server import LabelStudioServer
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, label_studio_tables: Path) -> Iterator[Stack]:
     # These tests are about the ways that every Label Studio has; tests/plugin is about the assistant in the page.
-    with running_stack(tmp_path_factory.mktemp("up") / "data", "--no-assistant") as running:
+    folder = tmp_path_factory.mktemp("up") / "data"
+    with running_stack(folder, "--no-assistant", database=label_studio_tables) as running:
         yield running
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 from backend.up.credentials import Credentials, load
-from tests.label_studio_server import free_port
+from tests.label_studio_server import free_port, give_database
 
 __all__ = ["Stack", "regiontext", "running_stack"]
 
@@ -77,15 +77,18 @@ def regiontext(arguments: Sequence[str], *, seconds: float = 300) -> str:
 
 
 @contextmanager
-def running_stack(data_dir: Path, *options: str) -> Iterator[Stack]:
-    """`regiontext up`, ready to be used; stopped as by Ctrl-C, which has to end with exit code 0."""
+def running_stack(data_dir: Path, *options: str, database: Path | None = None) -> Iterator[Stack]:
+    """`regiontext up`, ready to be used; stopped as by Ctrl-C, which has to end with exit code 0.
+
+    database: what its Label Studio begins with, see `give_database`.
+    """
     ports = {"label-studio-port": free_port(), "port": free_port(), "model-port": free_port()}
     command = [
         str(Path(sys.executable).with_name("regiontext")), "up", "--no-browser",
         "--data-dir", str(data_dir),
         *(f"--{name}={port}" for name, port in ports.items()), *options,
     ]  # fmt: skip
-    data_dir.mkdir(parents=True, exist_ok=True)
+    give_database(data_dir / "label-studio", database)
     log = data_dir / "up.log"
     started = time.monotonic()
     # Emptied: a second start must not read the first one's success.

@@ -55,9 +55,11 @@ def model() -> Iterator[SlowModel]:
 
 
 @pytest.fixture(scope="session")
-def stack(model: SlowModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(
+    model: SlowModel, tmp_path_factory: pytest.TempPathFactory, label_studio_tables: Path
+) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("up") / "data"
-    with running_stack(folder, "--model-url", model.url) as running:
+    with running_stack(folder, "--model-url", model.url, database=label_studio_tables) as running:
         yield running
 
 

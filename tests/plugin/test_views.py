@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -82,6 +83,7 @@ def site(
     backend: Backend,
     database: Mapping[str, str] | None,
     tmp_path_factory: pytest.TempPathFactory,
+    label_studio_tables: Path,
 ) -> Iterator[LabelStudioServer]:
     more = dict(database or {}) | {
         "DJANGO_SETTINGS_MODULE": "plugin.settings",
@@ -89,7 +91,8 @@ def site(
         "REGIONTEXT_ASSIST_SECRET": SECRET,
     }
     folder = tmp_path_factory.mktemp("label-studio")
-    with running_label_studio(folder, sub_path="/label", more=more) as server:
+    tables = None if database else label_studio_tables
+    with running_label_studio(folder, database=tables, sub_path="/label", more=more) as server:
         yield server
 
 

@@ -22,7 +22,7 @@ from backend.assistant import Answered, Assistant, Picture, Suggestion, answer, 
 from backend.fill import Target, questions_for, target_of
 from backend.interactive import config_of
 from backend.label_studio import image_url, project_id
-from backend.model_client import Answer
+from backend.model_answers import Answer
 from regiontext.errors import RegionError
 from regiontext.labelstudio.config import LabelingConfig
 from regiontext.labelstudio.results import Result, decode_regions

@@ -24,7 +24,8 @@ from backend.data_urls import data_url
 from backend.errors import BackendError, ModelUnavailable, UnknownModel
 from backend.images import Images
 from backend.metrics import Metrics
-from backend.model_client import Answer, ModelClient
+from backend.model_answers import Answer
+from backend.model_client import ModelClient
 from backend.origin import Origins
 from backend.segment import Segmenter
 from backend.serving import Served, Serving, refresh

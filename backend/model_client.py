@@ -7,13 +7,9 @@ Studio.
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,30 +18,25 @@ import orjson
 from PIL import Image
 
 from backend.data_urls import data_url
-from backend.errors import ModelError, ModelUnavailable, UnknownModel
+from backend.errors import ModelError, ModelUnavailable
 from backend.logs import REQUEST_ID_HEADER, request_id
+from backend.model_answers import (
+    CHARS_PER_TOKEN,
+    NOT_READY,
+    Answer,
+    json_object,
+    read_answer,
+    refusal,
+    short,
+    storable,
+)
 from backend.settings import Settings
 
-__all__ = ["Answer", "ModelClient", "client_of", "segmenter_of"]
+__all__ = ["ModelClient", "client_of", "segmenter_of"]
 
 _TIMEOUT = httpx.Timeout(60.0, connect=3.0)
 # An adapter leaves when the requests that name it are answered.
 _LEAVING_S = 30.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the model said.
-
-    confidence: for a closed question the probability of the option, for an open one that of the whole answer (the
-    product of its tokens' probabilities), in [0, 1]; None if the server tells neither. options: every option's
-    probability, where the server scores them.
-    """
-
-    text: str
-    confidence: float | None
-    model: str
-    options: Mapping[str, float] | None = None
 
 
 def client_of(
@@ -129,7 +120,7 @@ class ModelClient:
         body = await self._call("GET", "/models")
         data = body.get("data")
         if not isinstance(data, list):
-            raise ModelError(f"the model server at {self._url} lists no models: {_short(body)}")
+            raise ModelError(f"the model server at {self._url} lists no models: {short(body)}")
         return [m for m in data if isinstance(m, dict) and isinstance(m.get("id"), str)]
 
     async def ask(
@@ -157,7 +148,7 @@ class ModelClient:
         content: list[dict[str, Any]] = [
             {"type": "image_url", "image_url": {"url": url}} for url in urls
         ]
-        content.append({"type": "text", "text": _storable(prompt)})
+        content.append({"type": "text", "text": storable(prompt)})
         request: dict[str, Any] = {
             "model": model,
             "messages": [{"role": "user", "content": content}],
@@ -171,8 +162,8 @@ class ModelClient:
             body = await self._streamed(request, told)
         else:
             body = await self._call("POST", "/chat/completions", request)
-        answer = _read_answer(body, tuple(options), model)
-        if len(answer.text) > _CHARS_PER_TOKEN * max_tokens:
+        answer = read_answer(body, tuple(options), model)
+        if len(answer.text) > CHARS_PER_TOKEN * max_tokens:
             raise ModelError(
                 f"the model answered {len(answer.text)} characters where {max_tokens} tokens were asked for"
             )
@@ -228,7 +219,7 @@ class ModelClient:
         """
         response, parsed = await self._send("POST", path, body)
         if response.status_code != 200 and response.status_code not in expected:
-            raise _error(response, parsed)
+            raise refusal(response.status_code, response.reason_phrase, parsed)
         return response.status_code, parsed
 
     async def _call(
@@ -243,7 +234,7 @@ class ModelClient:
         if response.status_code == 200:
             # vLLM answers the adapter routes with plain text.
             return parsed
-        raise _error(response, parsed)
+        raise refusal(response.status_code, response.reason_phrase, parsed)
 
     async def _streamed(
         self, request: Mapping[str, Any], told: Callable[[str], None]
@@ -255,18 +246,20 @@ class ModelClient:
             async with self._http.stream(
                 "POST", "/chat/completions", content=orjson.dumps({**request, "stream": True})
             ) as response:
-                self._is_up = response.status_code not in _NOT_READY
+                self._is_up = response.status_code not in NOT_READY
                 plain = "text/event-stream" not in response.headers.get("content-type", "")
                 if response.status_code != 200 or plain:
                     await response.aread()
-                    parsed = _object(response.text)
+                    parsed = json_object(response.text)
                     if response.status_code != 200:
-                        raise _error(response, parsed)
+                        raise refusal(response.status_code, response.reason_phrase, parsed)
                     return parsed
                 async for line in response.aiter_lines():
-                    event = _object(line.removeprefix("data:")) if line.startswith("data:") else {}
+                    event = (
+                        json_object(line.removeprefix("data:")) if line.startswith("data:") else {}
+                    )
                     if "error" in event:
-                        raise _error(response, event)
+                        raise refusal(response.status_code, response.reason_phrase, event)
                     choice = next(iter(event.get("choices") or ()), None)
                     if not isinstance(choice, Mapping):
                         continue
@@ -278,7 +271,7 @@ class ModelClient:
                     grown = delta.get("content") if isinstance(delta, Mapping) else None
                     if isinstance(grown, str) and grown:
                         text += grown
-                        told(_storable(text))
+                        told(storable(text))
         except httpx.HTTPError as error:
             self._is_up = False
             reason = str(error) or type(error).__name__
@@ -309,7 +302,7 @@ class ModelClient:
             raise ModelUnavailable(
                 f"the model server at {self._url} does not answer: {reason}"
             ) from error
-        self._is_up = response.status_code not in _NOT_READY
+        self._is_up = response.status_code not in NOT_READY
         try:
             parsed: Any = response.json()
         except ValueError:
@@ -325,89 +318,3 @@ async def _name(request: httpx.Request) -> None:
     """
     if name := request_id():
         request.headers[REQUEST_ID_HEADER] = f"{name}-{secrets.token_hex(4)}"
-
-
-def _object(text: str) -> dict[str, Any]:
-    """The JSON object that a text is; empty when it is none."""
-    with suppress(ValueError):
-        parsed = json.loads(text)
-        if isinstance(parsed, dict):
-            return parsed
-    return {}
-
-
-def _error(response: httpx.Response, body: Mapping[str, Any]) -> ModelError:
-    fault = body.get("error")
-    fault = fault if isinstance(fault, Mapping) else {"message": body.get("message") or fault}
-    message = _short(fault.get("message") or response.reason_phrase)
-    code = response.status_code
-    if code in _NOT_READY or code == 429:
-        return ModelUnavailable(f"the model server is not ready (HTTP {code}): {message}")
-    about_model = fault.get("param") == "model" or fault.get("code") == "model_not_found"
-    if code in (400, 404) and (about_model or _NO_MODEL in message.lower()):
-        return UnknownModel(f"the model server does not know the model: {message}")
-    return ModelError(f"the model server refuses (HTTP {code}): {message}")
-
-
-# No vocabulary has many tokens that are longer; a text beyond it would fill the editor's page.
-_CHARS_PER_TOKEN = 64
-_NO_MODEL = "does not exist"
-_NOT_READY = frozenset({408, 425, 502, 503, 504})
-
-
-def _read_answer(body: Mapping[str, Any], options: tuple[str, ...], asked: str) -> Answer:
-    try:
-        choice = body["choices"][0]
-        text = choice["message"]["content"]
-    except (KeyError, IndexError, TypeError) as error:
-        raise ModelError(f"the model server gave no answer: {_short(body)}") from error
-    text = _storable(text).strip() if isinstance(text, str) else ""
-    if not text:
-        raise ModelError("the model gave an empty answer")
-    model = body.get("model")
-    model = model if isinstance(model, str) and model else asked
-    if not options:
-        return Answer(text, _product(choice), model)
-    if text not in options:
-        raise ModelError(f"the model answered {text[:60]!r}, none of the options")
-    scores = _scores(choice, options)
-    confidence = scores[text] if scores else _product(choice)
-    return Answer(text, confidence, model, scores)
-
-
-def _scores(choice: Mapping[str, Any], options: tuple[str, ...]) -> dict[str, float] | None:
-    """The probability of every option, if the server scored them all."""
-    given = choice.get("options")
-    if not isinstance(given, Mapping):
-        return None
-    scores = {o: given[o] for o in options if isinstance(given.get(o), (int, float))}
-    if len(scores) != len(set(options)):
-        return None
-    return {option: _unit(float(score)) for option, score in scores.items()}
-
-
-def _product(choice: Mapping[str, Any]) -> float | None:
-    """The probability of the whole answer: exp of the sum of its tokens' log-probabilities."""
-    logprobs = choice.get("logprobs")
-    tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else None
-    if not isinstance(tokens, list) or not tokens:
-        return None
-    values = [t.get("logprob") if isinstance(t, Mapping) else None for t in tokens]
-    numbers = [float(v) for v in values if isinstance(v, (int, float))]
-    if len(numbers) != len(values):
-        return None
-    return _unit(math.exp(min(0.0, math.fsum(numbers))))
-
-
-def _storable(text: str) -> str:
-    """Without what a database or UTF-8 cannot hold: NUL characters and halves of surrogate pairs."""
-    return text.replace("\x00", "").encode("utf-8", "ignore").decode("utf-8")
-
-
-def _unit(value: float) -> float:
-    return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0
-
-
-def _short(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 200 else text[:197] + "..."

@@ -14,7 +14,8 @@ from PIL import Image
 
 from backend.data_urls import data_url
 from backend.errors import ModelError, ModelUnavailable, UnknownModel
-from backend.model_client import Answer, ModelClient
+from backend.model_answers import Answer
+from backend.model_client import ModelClient
 from tests.backend.stubs import StubModel, pictures
 
 PICTURE = Image.new("RGB", (8, 6), "red")

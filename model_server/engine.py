@@ -2,8 +2,9 @@
 
 The worker owns the model: it loads it, answers batches, and loads and unloads adapters between
 batches. A lone request starts at once; a batch forms from what is already waiting, plus what is at
-this moment being received and decoded. Knows nothing of HTTP, and of torch only that a `Model`
-answers batches.
+this moment being received and decoded. For a moment those who were answered together last are
+expected to ask together again: half a batch takes nearly as long as a whole one. Knows nothing of
+HTTP, and of torch only that a `Model` answers batches.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from model_server.jobs import Prompt
 __all__ = ["Engine", "Ticket"]
 
 log = logging.getLogger("model_server")
+
+# The share of a batch's time for which those who were answered are waited for.
+_RETURNING = 0.1
 
 
 class Ticket:
@@ -99,8 +103,8 @@ class Engine:
         adapters: adapters that `open_model` brings along, by name.
         max_batch: most requests in one batch.
         max_waiting: most requests on their way in or queued; more are refused with 429.
-        patience_s: longest wait for requests that are just being received; never spent when
-            there are none.
+        patience_s: longest wait for requests that are just being received, or expected after a
+            batch of several; never spent when there are none.
         on_batch: called in the worker thread with the jobs of a batch and the seconds it took.
         on_failed: called in the worker thread when the model could not be loaded.
     """
@@ -122,6 +126,8 @@ class Engine:
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._patience_s = patience_s
+        # How many were answered together last, and until when they may be expected to ask again.
+        self._answered, self._expected_until = 0, 0.0
         self._on_failed = on_failed
         self.on_batch = on_batch
         # A future that is cancelled closes its ticket in the same thread: the lock is reentrant.
@@ -339,8 +345,11 @@ class Engine:
             else:
                 started = time.monotonic()
                 answer(task, model)
+                took = time.monotonic() - started
+                self._answered = len(task)
+                self._expected_until = started + took + min(self._patience_s, _RETURNING * took)
                 if self.on_batch:
-                    self.on_batch(task, time.monotonic() - started)
+                    self.on_batch(task, took)
 
     def _next(self) -> _Command | list[Job] | None:
         with self._changed:
@@ -371,8 +380,12 @@ class Engine:
 
     def _gather(self) -> None:
         deadline = time.monotonic() + self._patience_s
-        while self._preparing and len(self._queue) < self._max_batch:
-            left = deadline - time.monotonic()
+        while len(self._queue) < self._max_batch:
+            until = deadline if self._preparing else 0.0
+            # Who was answered together asks again together; one alone is never waited for.
+            if 1 < self._answered > len(self._queue):
+                until = max(until, min(deadline, self._expected_until))
+            left = until - time.monotonic()
             if left <= 0:
                 break
             self._changed.wait(left)

@@ -150,6 +150,29 @@ def test_a_slow_sender_holds_up_nobody_for_long() -> None:
         submit(engine).future.result(1)
 
 
+def test_who_was_answered_together_is_waited_for_shortly() -> None:
+    class Slow(FakeModel):
+        def answer(self, jobs: Sequence[Job]) -> None:
+            time.sleep(1.0 if len(jobs) == 3 else 0.0)
+            super().answer(jobs)
+
+    model = Slow()
+    with running(model, patience_s=5) as engine:
+        first = busy(engine, model)
+        together = [submit(engine) for _ in range(3)]
+        model.go.set()
+        for job in (first, *together):
+            job.future.result(5)
+        again = submit(engine)  # within a tenth of the second that the batch took
+        time.sleep(0.02)
+        for job in (again, submit(engine)):
+            job.future.result(5)
+        began = time.monotonic()
+        submit(engine).future.result(5)  # the last batch took no time: nobody is waited for
+        assert time.monotonic() - began < 0.1
+    assert [len(batch) for batch in model.batches] == [1, 3, 2, 1]
+
+
 def test_unloading_waits_for_requests_in_flight_and_refuses_new_ones() -> None:
     model = FakeModel()
     with running(model) as engine:

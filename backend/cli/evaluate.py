@@ -130,7 +130,7 @@ def evaluate(
     """Put a benchmark to the served model.
 
     RegionBench needs nothing else. ViP-Bench and DLC-Bench need their download and a judge: any model behind an
-    OpenAI-compatible server. May be stopped and started again: nothing is asked twice.
+    OpenAI-compatible server; they may be stopped and started again: nothing is asked twice.
     """
     with errors_in_one_line():
         from backend.up.settings import find_settings
@@ -181,7 +181,12 @@ async def _regionbench(settings: Settings, model: str | None, regions: int, out:
     key = settings.model_api_key
     path = out / f"regionbench-{_file_name(name)}.json"
     await put_regionbench(
-        settings.model_url, name, path, regions=regions, key=key.get_secret_value() if key else None
+        settings.model_url,
+        name,
+        path,
+        regions=regions,
+        view=settings.view,
+        key=key.get_secret_value() if key else None,
     )
     output().print(f"figures: {path}", soft_wrap=True, highlight=False)
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,19 @@ MODULE = "model_server.regionbench"
 
 
 async def put_regionbench(
-    url: str, model: str, out: Path, *, regions: int, key: str | None = None, module: str = MODULE
+    url: str,
+    model: str,
+    out: Path,
+    *,
+    regions: int,
+    view: Mapping[str, Any] | None = None,
+    key: str | None = None,
+    module: str = MODULE,
 ) -> dict[str, Any]:
     """Ask `model` at `url` (with /v1) about `regions` regions, show its tables, return all figures.
 
-    `out` gets them as JSON. Raises EvaluateError if the process fails; what it said is on standard error.
+    `out` gets them as JSON. view: how regions are shown, None for what the server announces. Raises EvaluateError if
+    the process fails; what it said is on standard error.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     # The key goes by the environment: anyone on the machine may read a process's arguments.
@@ -34,6 +43,7 @@ async def put_regionbench(
         sys.executable,
         *("-m", module, "--url", url.rstrip("/").removesuffix("/v1"), "--model", model),
         *("--regions", str(regions), "--json", str(out)),
+        *(("--view", json.dumps(view)) if view else ()),
         env=environment,
     )
     try:

@@ -30,7 +30,7 @@ from model_server.regionbench.items import (
     region_items,
 )
 from model_server.regionbench.score import figures
-from model_server.worlds.drawing import bundled_view
+from regiontext.errors import RegiontextError
 from regiontext.marks.view import View
 
 __all__ = ["main", "measure", "questions"]
@@ -68,13 +68,14 @@ def measure(
 ) -> dict[str, Any]:
     """Ask a served model and return its figures, as `score.figures` does, with what was asked under "run".
 
-    `view`: by default the one that the server announces, or the bundled model's. `progress` is told how many of how
+    `view`: by default the one that the server announces, or the one in which the product shows regions to a model
+    that announces none: the whole picture with a rectangle. `progress` is told how many of how
     many questions are answered. Raises ValueError for a model that is not served, httpx.HTTPError for a server that
     does not answer or refuses.
     """
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=300) as client:
-        shown = view or served_view(client, model) or bundled_view()
+        shown = view or served_view(client, model) or View()
         items = questions(shown, regions, seed=seed)
         done = 0
 
@@ -116,6 +117,13 @@ def _tables(told: dict[str, Any]) -> list[Table]:
     return [asked, slices, controls, sure]
 
 
+def _view(text: str) -> View:
+    try:
+        return View.from_dict(json.loads(text))
+    except (ValueError, TypeError, RegiontextError) as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m model_server.regionbench", description=__doc__)
@@ -128,6 +136,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=os.environ.get("REGIONTEXT_MODEL_API_KEY"),
         help="API key of the server (default: REGIONTEXT_MODEL_API_KEY)",
     )
+    parser.add_argument(
+        "--view",
+        type=_view,
+        metavar="JSON",
+        help='how regions are shown, as in {"scope": "crop"}; default: what the server announces',
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
     args = parser.parse_args(argv)
     console = Console()
@@ -139,6 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 args.model,
                 regions=args.regions,
                 seed=args.seed,
+                view=args.view,
                 key=args.key,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )

@@ -65,8 +65,8 @@ def ask_all(
 ) -> list[Said]:
     """Ask every item, `together` at a time, and return the answers in the items' order.
 
-    A server that is loading or busy (503) is asked again for two minutes. Raises httpx.HTTPStatusError when it refuses
-    a question.
+    A server that is loading (503) or busy (429) is asked again for two minutes. Raises httpx.HTTPStatusError
+    when it refuses a question.
     """
     pictures: dict[int, str] = {}
     for item in items:
@@ -99,7 +99,7 @@ def _post(client: httpx.Client, model: str, item: Item, urls: Sequence[str]) -> 
         body["structured_outputs"] = {"choice": list(item.options)}
     deadline = time.monotonic() + _PATIENCE_S
     answer = client.post("/v1/chat/completions", json=body)
-    while answer.status_code == 503 and time.monotonic() < deadline:
+    while answer.status_code in (429, 503) and time.monotonic() < deadline:
         time.sleep(1)
         answer = client.post("/v1/chat/completions", json=body)
     answer.raise_for_status()

@@ -286,6 +286,7 @@ def test_regionbench_is_a_process_of_its_own(
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("REGIONTEXT_MODEL_API_KEY", "model-key")
+    monkeypatch.setenv("REGIONTEXT_VIEW", '{"scope": "both"}')
     defaults = dict(regionbench.put_regionbench.__kwdefaults__ or {}) | {"module": "stand_in"}
     monkeypatch.setattr(regionbench.put_regionbench, "__kwdefaults__", defaults)
     run = stage(StubJudge(vip_verdict))
@@ -295,6 +296,7 @@ def test_regionbench_is_a_process_of_its_own(
     assert told["at"]["--url"] == model[1].removesuffix("/v1")
     assert (told["at"]["--model"], told["at"]["--regions"]) == ("stub-model", "7")
     assert told["key"] == "model-key"
+    assert json.loads(told["at"]["--view"])["scope"] == "both"
     assert "--key" not in told["at"]
     found = run("--regions", "13")
     assert found.exit_code == 1

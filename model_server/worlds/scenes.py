@@ -95,6 +95,10 @@ class Scene:
     clutter: int = 0
 
 
+# Objects of a scene whose number was not asked for, and how often more are tried where there was no room.
+_LEAST, _MORE_TRIES = 3, 20
+
+
 def sample_scene(
     rng: np.random.Generator,
     *,
@@ -126,13 +130,18 @@ def sample_scene(
             )
     extent = size or _sample_extent(rng)
     count = objects if objects is not None else int(rng.integers(3, 8))
+    least = 0 if objects is not None else _LEAST
     placed: list[Object] = []
-    for index in range(count):
+    for index in range(count + _MORE_TRIES):
+        if index >= count and len(placed) >= least:
+            break
         fixed = wanted if index == 0 else {}
         words = _sample_words(rng, fixed, placed, held_back, combinations)
         large = sum(other.size == "large" for other in placed)
         if "size" not in fixed and words["size"] == "large" and large >= (1 if count > 3 else 2):
             words["size"] = str(rng.choice(["small", "medium"]))
+        if index >= count:
+            words["size"] = "small"  # there was no room for larger ones
         found = _place(rng, words, extent, placed)
         if found is not None:
             placed.append(found)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from model_server.errors import AdapterError
+from model_server.errors import AdapterError, brief
 from model_server.fused import Fused, LowRank
 
 __all__ = ["Adapters", "read_adapter"]
 
+_CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 
@@ -164,6 +166,11 @@ def read_adapter(
         a, b = tensors[key], tensors.get(f"{_PREFIX}{name}.lora_B.weight")
         if b is None:
             raise _unfit(f"{path} has no lora_B for layer {name!r}.")
+        if a.ndim != 2 or b.ndim != 2 or not 0 < a.shape[0] == b.shape[1]:
+            raise _unfit(
+                f"{path} has lora_A of shape {list(a.shape)} and lora_B of shape {list(b.shape)} for layer {name!r}; "
+                "they must be [r, in] and [out, r]."
+            )
         layer = modules.get(name)
         if not isinstance(layer, nn.Linear):
             raise _unfit(f"{path} was made for another model: this one has no layer {name!r}.")
@@ -173,7 +180,10 @@ def read_adapter(
                     f"{path} was made for another model: layer {name!r} is {wanted} wide here and "
                     f"{given} in the adapter."
                 )
-        parts[name] = (a, b * _scale(config, name, a.shape[0]))
+        try:
+            parts[name] = (a, b * _scale(config, name, a.shape[0]))
+        except ValueError as error:
+            raise _unfit(f"{path / _CONFIG}: {error}") from None
     if not parts:
         raise _unfit(f"{path / _WEIGHTS} holds no LoRA weights.")
     return parts
@@ -189,31 +199,55 @@ def _kinds(modules: Mapping[str, nn.Module], without: Collection[str]) -> list[s
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     file = path / _WEIGHTS
-    if not file.is_file():
+    if not _is_file(file):
         raise _unfit(f"{path} has no {_WEIGHTS}; save the adapter as safetensors.")
     try:
         with safe_open(file, framework="pt") as weights:
             return {key: weights.get_tensor(key).to(torch.float32) for key in weights.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise _unfit(f"{file} cannot be read: {error}.") from None
 
 
 def _scale(config: Mapping[str, Any], name: str, rank: int) -> float:
     # As peft: the alpha of a pattern that fits the layer's name, over the rank or, rank-stabilised, its root.
     alphas = config.get("alpha_pattern") or {}
-    alpha = alphas.get(get_pattern_key(alphas, name), config.get("lora_alpha", 8))
-    return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    try:
+        pattern = get_pattern_key(alphas, name)
+        alpha = alphas.get(pattern, config.get("lora_alpha", 8))
+    except (AttributeError, TypeError, re.error):
+        raise ValueError(
+            f"alpha_pattern is {brief(alphas)}; it must be an object of numbers by the layers' names."
+        ) from None
+    try:
+        if math.isfinite(scale := float(alpha)):
+            return scale / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    field = f"alpha_pattern[{pattern!r}]" if pattern in alphas else "lora_alpha"
+    raise ValueError(f"{field} is {brief(alpha)}; it must be a number, as peft writes it.")
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError as error:
+        # Such as a name longer than any file's.
+        raise _unfit(
+            f"{brief(str(file.parent))} cannot be read: {error.strerror}. Pass the folder that fine-tuning wrote."
+        ) from None
 
 
 def _config(path: Path) -> dict[str, Any]:
-    file = path / "adapter_config.json"
-    if not file.is_file():
+    file = path / _CONFIG
+    if not _is_file(file):
         raise _unfit(
             f"{path} is not an adapter folder: it has no adapter_config.json. Pass the folder that "
             "fine-tuning wrote."
         )
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _unfit(f"{file} cannot be read: {error.strerror}.") from None
     except ValueError as error:
         raise _unfit(f"{file} is not valid JSON: {error}.") from None
     if not isinstance(config, dict):

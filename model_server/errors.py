@@ -11,7 +11,16 @@ Knows nothing of HTTP frameworks or torch.
 
 from __future__ import annotations
 
-__all__ = ["AdapterError", "ModelFolderError", "ModelServerError", "RequestError", "TrainingError"]
+import reprlib
+
+__all__ = [
+    "AdapterError",
+    "ModelFolderError",
+    "ModelServerError",
+    "RequestError",
+    "TrainingError",
+    "brief",
+]
 
 
 class ModelServerError(Exception):
@@ -65,3 +74,15 @@ class RequestError(ModelServerError):
 
 class AdapterError(RequestError):
     """A LoRA adapter that cannot be loaded or unloaded."""
+
+
+def brief(value: object, most: int = 120) -> str:
+    """A value of a request as a message echoes it: its repr, shortened in the middle to `most` characters.
+
+    Costs no more for a long value than for a short one.
+    """
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = most
+    text = short.repr(value)
+    end = (most - 3) // 2
+    return text if len(text) <= most else f"{text[: most - 3 - end]}...{text[-end:]}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 
 from model_server.adapters import Adapters, read_adapter
 from model_server.batches import Job
@@ -21,6 +23,8 @@ from tests.model_server.answering import Served, ask, prompt
 from tests.model_server.conftest import TEXTS
 
 pytestmark = pytest.mark.model
+
+LONG = "a long word " * 10_000
 
 
 @pytest.mark.parametrize(
@@ -95,8 +99,6 @@ def test_an_adapter_asked_again_and_again_is_merged(
 def test_an_adapter_for_another_model_is_refused(
     tiny_folder: Path, make_adapter: Callable[..., Path], tmp_path: Path
 ) -> None:
-    from safetensors.torch import load_file, save_file
-
     model, _ = load_checkpoint(find_model(tiny_folder), device="cpu")
     path = make_adapter(tmp_path / "fits")
     read_adapter(model, path)
@@ -118,6 +120,48 @@ def test_an_adapter_for_another_model_is_refused(
         with pytest.raises(AdapterError, match=message):
             Adapters(model).load("a", path)
         assert not any("lora" in name for name, _ in model.named_modules())
+
+
+def test_a_folder_that_cannot_be_read_is_refused_with_the_reason(
+    tiny_folder: Path, make_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    model, _ = load_checkpoint(find_model(tiny_folder), device="cpu")
+    path = make_adapter(tmp_path / "fits")
+    file = path / "adapter_config.json"
+    config = json.loads(file.read_text())
+    for change, message in (
+        ({"lora_alpha": "much"}, "lora_alpha is 'much'; it must be a number"),
+        ({"lora_alpha": [LONG]}, "lora_alpha is "),
+        ({"lora_alpha": None}, "lora_alpha is None"),
+        ({"lora_alpha": float("inf")}, "lora_alpha is inf"),
+        ({"alpha_pattern": {"q_proj": {}}}, r"alpha_pattern\['q_proj'\] is \{\}"),
+        ({"alpha_pattern": {"(": 8}}, "alpha_pattern is "),
+        ({"alpha_pattern": ["q_proj"]}, "alpha_pattern is "),
+    ):
+        file.write_text(json.dumps(config | change))
+        with pytest.raises(AdapterError, match=message) as refused:
+            read_adapter(model, path)
+        assert refused.value.param == "lora_path" and len(refused.value.message) < 600
+    for missing in (Path("/" + "a" * 5000), Path("/" + "a/" * 2500)):
+        with pytest.raises(AdapterError, match="cannot be read: File name too long") as refused:
+            read_adapter(model, missing)
+        assert refused.value.param == "lora_path" and len(refused.value.message) < 300
+
+
+def test_halves_that_do_not_fit_each_other_are_refused(
+    tiny_folder: Path, make_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    model, _ = load_checkpoint(find_model(tiny_folder), device="cpu")
+    path = make_adapter(tmp_path / "fits")
+    file = path / "adapter_model.safetensors"
+    weights = load_file(file)
+    for change in (lambda one: one[:2], lambda one: one[:0], lambda one: one[0]):
+        save_file(
+            {k: change(one).contiguous() if "lora_A" in k else one for k, one in weights.items()},
+            file,
+        )
+        with pytest.raises(AdapterError, match=r"must be \[r, in\] and \[out, r\]"):
+            read_adapter(model, path)
 
 
 def test_unloading_the_last_adapter_restores_the_model(

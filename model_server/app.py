@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,17 +23,18 @@ from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model_server.batches import Job
 from model_server.engine import Engine
-from model_server.errors import RequestError
+from model_server.errors import RequestError, brief
 from model_server.folder import ModelFolder
-from model_server.jobs import Answer, Prompt
+from model_server.jobs import Answer, Picture, Prompt
 from model_server.metrics import CONTENT_TYPE, Metrics
 from model_server.protocol import responses
 from model_server.protocol.fetch import Fetcher
-from model_server.protocol.messages import ImageLimits, picture, read_messages
+from model_server.protocol.messages import ImageLimits, ImagePart, picture, read_messages
 from model_server.protocol.schemas import (
     ChatRequest,
     LoadAdapterRequest,
@@ -42,8 +44,11 @@ from model_server.protocol.schemas import (
 from model_server.replicas import Replicas
 from model_server.segmenter_routes import Segmenting, segment_router
 from model_server.streaming import Events
+from model_server.tickets import Ticket
 
 __all__ = ["create_app"]
+
+log = logging.getLogger("model_server")
 
 _CLOSED_BY_CLIENT = 499
 
@@ -59,7 +64,7 @@ def create_app(
     max_body_bytes: int = 64_000_000,
     segmenting: Segmenting | None = None,
 ) -> FastAPI:
-    """The model server as an ASGI app. The engine starts and stops with it.
+    """The model server as an ASGI app. The engine starts and stops with it, and the fetcher stops with it.
 
     Args:
         api_key: when given, every /v1 route asks for it as a bearer token.
@@ -70,6 +75,7 @@ def create_app(
         segmenting: answers POST /v1/segment; without one it is 404.
     """
     limits = limits or ImageLimits()
+    addresses = fetcher or Fetcher()
     started = int(time.time())
     metrics = Metrics(waiting=engine.waiting, counts=engine.counts)
     engine.on_batch = metrics.batch
@@ -81,6 +87,7 @@ def create_app(
         yield
         await run_in_threadpool(engine.stop)
         pool.shutdown(wait=False)
+        await addresses.close()
         if segmenting:
             segmenting.close()
 
@@ -97,6 +104,10 @@ def create_app(
     async def no_route(request: Request, error: HTTPException) -> Response:
         message = f"{request.method} {request.url.path}: {error.detail}."
         return await told(request, RequestError(message, status=error.status_code))
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=_CLOSED_BY_CLIENT)
 
     def check(request: Request, key: str | None, name: str) -> None:
         if key and not _has_key(request, key):
@@ -167,7 +178,7 @@ def create_app(
             if entry["id"] == model:
                 return entry
         raise RequestError(
-            f"The model {model!r} is not served here.", code="model_not_found", status=404
+            f"The model {brief(model)} is not served here.", code="model_not_found", status=404
         )
 
     @v1.post("/chat/completions", openapi_extra=_documented(ChatRequest))
@@ -183,9 +194,14 @@ def create_app(
                 Events(asked, envelope, metrics.answered, engine.give_up) if asked.stream else None
             )
             read = time.monotonic()
+            turns, parts = read_messages(asked.messages, limits=limits)
+            fetched = await _fetched(parts, addresses, ticket)
 
             def submit() -> list[Job]:
-                prompts = _prompts(asked, limits, fetcher)
+                images = [
+                    picture(part, limits=limits, data=fetched.get(part.param)) for part in parts
+                ]
+                prompts = _prompts(asked, turns, images)
                 return ticket.submit(*prompts, on_token=events.token if events else None)
 
             jobs = await loop.run_in_executor(pool, submit)
@@ -227,28 +243,65 @@ def create_app(
 
 
 class _Counted:
-    """Counts requests by route and status and gives back a request's own id, without touching body or stream."""
+    """Counts requests by route and status and gives back a request's own id, without touching body or stream.
+
+    What nobody has foreseen is logged and told in OpenAI's shape here, so that it is counted, too.
+    """
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        begun = False
+
         async def counted(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 if name := Headers(scope=scope).get("X-Request-Id"):
                     MutableHeaders(scope=message)["X-Request-Id"] = name
                 route = getattr(scope.get("route"), "path", "other")
                 self._metrics.request(route, message["status"])
             await send(message)
 
-        await self._app(scope, receive, counted if scope["type"] == "http" else send)
+        try:
+            await self._app(scope, receive, counted)
+        except Exception:
+            if begun:
+                raise
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            error = RequestError(
+                "The server failed on this request; its log says why.",
+                code="internal_error",
+                status=500,
+            )
+            await JSONResponse(responses.error_body(error), 500)(scope, receive, counted)
 
 
-def _prompts(asked: ChatRequest, limits: ImageLimits, fetcher: Fetcher | None) -> list[Prompt]:
-    turns, parts = read_messages(asked.messages, limits=limits)
+async def _fetched(
+    parts: Sequence[ImagePart], fetcher: Fetcher, ticket: Ticket
+) -> dict[str, bytes]:
+    """What the images that are addresses hold, by field; raises RequestError for the first that cannot be had."""
+    addresses = [part for part in parts if part.is_address]
+    if not addresses:
+        return {}
+    tasks = [asyncio.ensure_future(fetcher.fetch(one.url, param=one.param)) for one in addresses]
+    with ticket.aside():
+        try:
+            found = await asyncio.gather(*tasks)
+            return {part.param: data for part, data in zip(addresses, found, strict=True)}
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _prompts(
+    asked: ChatRequest, turns: list[dict[str, Any]], images: list[Picture]
+) -> list[Prompt]:
     samplings, options = asked.samplings(), asked.options()
-    images = [picture(part, limits=limits, fetcher=fetcher) for part in parts]
     return [Prompt(turns, images, options=options, sampling=sampling) for sampling in samplings]
 
 

@@ -2,9 +2,9 @@
 
 The worker owns the model: it loads it, answers batches, and loads and unloads adapters between
 batches. A lone request starts at once; a batch forms from what is already waiting, plus what is at
-this moment being received and decoded. For a moment those who were answered together last are
-expected to ask together again: half a batch takes nearly as long as a whole one. Knows nothing of
-HTTP, and of torch only that a `Model` answers batches.
+this moment being received and decoded, pictures that come from elsewhere excepted. For a moment
+those who were answered together last are expected to ask together again: half a batch takes nearly
+as long as a whole one. Knows nothing of HTTP, and of torch only that a `Model` answers batches.
 """
 
 from __future__ import annotations
@@ -16,73 +16,22 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-from model_server.batches import Job, Model, OnToken, answer, one_line, take_batch
-from model_server.errors import AdapterError, ModelServerError, RequestError
+from model_server.batches import Job, Model, answer, one_line, take_batch
+from model_server.errors import ModelServerError, RequestError
 from model_server.folder import lineage
 from model_server.jobs import Prompt
+from model_server.served import Served
+from model_server.tickets import Ticket
 
-__all__ = ["Engine", "Ticket"]
+__all__ = ["Engine"]
 
 log = logging.getLogger("model_server")
 
 # The share of a batch's time for which those who were answered are waited for.
 _RETURNING = 0.1
-
-
-class Ticket:
-    """A request on its way in: a forming batch waits for it, and its adapter stays in memory.
-
-    Close it if it is not submitted; once submitted it closes itself when the answers are there.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._adapter: str | None = None
-        self._preparing = True
-        self._holding = False
-
-    def choose(self, model: str) -> None:
-        """Name the model asked for.
-
-        Raises RequestError 404 for an unknown one, 503 while loading, after a failed load, or
-        when stopping.
-        """
-        self._engine._hold(self, model)
-
-    def submit(self, *prompts: Prompt, on_token: OnToken | None = None) -> list[Job]:
-        """Prepare the prompts in this thread and queue them together.
-
-        Every `job.future` resolves to its Answer or a RequestError. Raises RequestError for a prompt that cannot be
-        prepared; `on_token` is called with the prompt's number.
-        """
-        jobs = [
-            Job(
-                prompt,
-                self._adapter,
-                partial(on_token, number) if on_token else None,
-                ready=self._engine.prepare(prompt),
-            )
-            for number, prompt in enumerate(prompts)
-        ]
-        left = count(1)
-
-        def done(_: object) -> None:
-            if next(left) == len(jobs):
-                self.close()
-
-        for job in jobs:
-            job.future.add_done_callback(done)
-        self._engine._submit(self, jobs)
-        return jobs
-
-    def close(self) -> None:
-        """Stop being waited for and release the adapter; safe to call twice."""
-        self._engine._close(self)
 
 
 @dataclass(eq=False)
@@ -97,11 +46,15 @@ class _Command:
 class Engine:
     """Loads a model in the background and answers prompts in batches.
 
+    Attributes:
+        state: "loading", then "ready" or "failed".
+        failure: why the model could not be loaded, in one line; None unless it failed.
+
     Args:
         open_model: called in the worker thread; what it raises ends up in `failure`.
         base: id of the base model, as clients name it.
         adapters: adapters that `open_model` brings along, by name.
-        max_batch: most requests in one batch.
+        max_batch: most requests in one batch, or what tells it once the model is loaded.
         max_waiting: most requests on their way in or queued; more are refused with 429.
         patience_s: longest wait for requests that are just being received, or expected after a
             batch of several; never spent when there are none.
@@ -115,7 +68,7 @@ class Engine:
         *,
         base: str,
         adapters: Mapping[str, Path] | None = None,
-        max_batch: int = 16,
+        max_batch: int | Callable[[], int] = 16,
         max_waiting: int = 256,
         patience_s: float = 0.02,
         on_failed: Callable[[], None] | None = None,
@@ -123,7 +76,8 @@ class Engine:
     ) -> None:
         self._open_model = open_model
         self.base = base
-        self._max_batch = max_batch
+        self._max_batch = 1 if callable(max_batch) else max_batch
+        self._find_max_batch = max_batch if callable(max_batch) else None
         self._max_waiting = max_waiting
         self._patience_s = patience_s
         # How many were answered together last, and until when they may be expected to ask again.
@@ -134,12 +88,10 @@ class Engine:
         self._changed = threading.Condition(threading.RLock())
         self._queue: deque[Job] = deque()
         self._commands: deque[_Command] = deque()
-        self._adapters: dict[str, Path] = dict(adapters or {})
-        self._lineages = {name: lineage(path) for name, path in self._adapters.items()}
-        # Names on their way in or out: not served, and not free either.
-        self._transit: set[str] = set()
+        self._served = Served(base, adapters or {})
         self._held: Counter[str | None] = Counter()
-        self._preparing = 0
+        # Tickets not closed; of these, not submitted; of these, waiting for something else than this machine.
+        self._open = self._preparing = self._aside = 0
         self._stopping = False
         self._model: Model | None = None
         self.state = "loading"
@@ -177,7 +129,7 @@ class Engine:
     def load(self) -> int:
         """Requests on their way in, queued or being answered."""
         with self._changed:
-            return self._preparing + self._held.total()
+            return self._open
 
     def counts(self) -> Mapping[str, int]:
         """What the model counts, such as pictures read and remembered."""
@@ -191,7 +143,7 @@ class Engine:
     def adapters(self) -> dict[str, Path]:
         """Names and folders of the adapters that requests may name."""
         with self._changed:
-            return dict(self._adapters)
+            return self._served.adapters()
 
     def arrive(self) -> Ticket:
         """Announce a request that is just being received, so that a forming batch may wait.
@@ -205,12 +157,13 @@ class Engine:
                     code="queue_full",
                     status=429,
                 )
+            self._open += 1
             self._preparing += 1
             return Ticket(self)
 
     def lineage(self, name: str) -> dict[str, Any] | None:
         """Where an adapter comes from; None for an unknown one."""
-        return self._lineages.get(name)
+        return self._served.lineage(name)
 
     def prepare(self, prompt: Prompt) -> Any:
         """What the model makes of a prompt before its turn; raises RequestError."""
@@ -223,45 +176,34 @@ class Engine:
         def run(model: Model) -> None:
             try:
                 model.load_adapter(name, path)
+                found = lineage(path)  # reads the whole file: not under the lock
                 with self._changed:
-                    self._adapters[name] = path
-                    self._lineages[name] = lineage(path)
+                    self._served.add(name, path, found)
             finally:
-                self._transit.discard(name)
+                self._settle(name)
 
         with self._changed:
             self._check_ready()
-            if name == self.base or name in self._adapters or name in self._transit:
-                raise AdapterError(
-                    f"The name {name!r} is already served. Unload it first or choose another.",
-                    param="lora_name",
-                    code="adapter_exists",
-                )
-            self._transit.add(name)
+            self._served.reserve(name)
             return self._command(_Command(run))
 
     def unload_adapter(self, name: str) -> Future[None]:
         """Refuse new requests for an adapter at once; forget it when those in flight are done."""
         with self._changed:
             self._check_ready()
-            if name not in self._adapters:
-                known = ", ".join(self._adapters) or "none"
-                raise AdapterError(
-                    f"No adapter {name!r} is loaded; loaded: {known}.",
-                    param="lora_name",
-                    code="adapter_not_found",
-                    status=404,
-                )
-            del self._adapters[name], self._lineages[name]
-            self._transit.add(name)
+            self._served.retire(name)
 
             def run(model: Model) -> None:
                 try:
                     model.unload_adapter(name)
                 finally:
-                    self._transit.discard(name)
+                    self._settle(name)
 
             return self._command(_Command(run, needs_idle=name))
+
+    def _settle(self, name: str) -> None:
+        with self._changed:
+            self._served.settle(name)
 
     def _command(self, command: _Command) -> Future[None]:
         self._commands.append(command)
@@ -284,19 +226,16 @@ class Engine:
 
     def _hold(self, ticket: Ticket, model: str) -> None:
         with self._changed:
-            adapter = None if model == self.base else model
-            if adapter is not None and adapter not in self._adapters:
-                known = ", ".join([self.base, *self._adapters])
-                raise RequestError(
-                    f"The model {model!r} is not served here; served: {known}.",
-                    param="model",
-                    code="model_not_found",
-                    status=404,
-                )
+            adapter = self._served.adapter_of(model)
             self._check_ready()
             ticket._adapter = adapter
             ticket._holding = True
             self._held[adapter] += 1
+
+    def _step(self, *, aside: int) -> None:
+        with self._changed:
+            self._aside += aside
+            self._changed.notify_all()
 
     def _waiting(self) -> int:
         return self._preparing + len(self._queue)
@@ -310,6 +249,8 @@ class Engine:
     def _close(self, ticket: Ticket) -> None:
         with self._changed:
             self._prepared(ticket)
+            self._open -= ticket._open
+            ticket._open = False
             if ticket._holding:
                 ticket._holding = False
                 self._held[ticket._adapter] -= 1
@@ -327,6 +268,8 @@ class Engine:
         started = time.monotonic()
         try:
             model = self._open_model()
+            if self._find_max_batch:
+                self._max_batch = self._find_max_batch()
         except Exception as error:
             self.failure = one_line(error)
             self.state = "failed"
@@ -381,7 +324,7 @@ class Engine:
     def _gather(self) -> None:
         deadline = time.monotonic() + self._patience_s
         while len(self._queue) < self._max_batch:
-            until = deadline if self._preparing else 0.0
+            until = deadline if self._preparing > self._aside else 0.0
             # Who was answered together asks again together; one alone is never waited for.
             if 1 < self._answered > len(self._queue):
                 until = max(until, min(deadline, self._expected_until))

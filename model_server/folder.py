@@ -91,8 +91,8 @@ def lineage(path: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError, AttributeError):
         config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
         found |= {"base": config.get("base_model_name_or_path"), "rank": config.get("r")}
-    with suppress(OSError):
-        found["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    with suppress(OSError), weights.open("rb") as file:
+        found["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from model_server.batches import Job
-from model_server.engine import Engine, Ticket
+from model_server.engine import Engine
 from model_server.errors import AdapterError
+from model_server.tickets import Ticket
 
 __all__ = ["Replicas"]
 

@@ -1,7 +1,7 @@
 """Chat messages: from OpenAI's parts to chat-template turns and the images between the words.
 
-Images are data URLs, or addresses that a `Fetcher` may ask. They are bounded in bytes before decoding and in pixels
-before any pixel is unpacked. Knows nothing of the model or of HTTP.
+Images are data URLs, or addresses whose bytes were fetched before. They are bounded in bytes before decoding and in
+pixels before any pixel is unpacked. Knows nothing of the model or of HTTP.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from model_server.errors import RequestError
+from model_server.errors import RequestError, brief
 from model_server.jobs import Picture
-from model_server.protocol.fetch import Fetcher
 from regiontext.errors import ImageError
 from regiontext.images import load_image
 
@@ -43,6 +42,11 @@ class ImagePart:
     url: str
     param: str
 
+    @property
+    def is_address(self) -> bool:
+        """True if the image must be fetched, False for a data URL."""
+        return not self.url.startswith("data:")
+
 
 def read_messages(
     messages: Sequence[Any], *, limits: ImageLimits
@@ -57,11 +61,11 @@ def read_messages(
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         if not isinstance(message, Mapping):
-            raise RequestError(f"{where} must be an object, got {message!r}.", param=where)
+            raise RequestError(f"{where} must be an object, got {brief(message)}.", param=where)
         role = message.get("role")
         if role not in _ROLES:
             raise RequestError(
-                f"{where}.role is {role!r}; it must be one of {', '.join(_ROLES)}.",
+                f"{where}.role is {brief(role)}; it must be one of {', '.join(_ROLES)}.",
                 param=f"{where}.role",
             )
         parts = _parts(message.get("content"), f"{where}.content", images)
@@ -80,17 +84,16 @@ def read_messages(
     return turns, images
 
 
-def picture(part: ImagePart, *, limits: ImageLimits, fetcher: Fetcher | None = None) -> Picture:
+def picture(part: ImagePart, *, limits: ImageLimits, data: bytes | None = None) -> Picture:
     """A picture that is decoded when it is needed, named by its bytes on the wire.
 
-    One given by address is fetched here, because its name does not tell its pixels. Raises RequestError naming the
-    field.
+    data: what was fetched for a part that is an address, because that does not tell its pixels. Loading the picture
+    raises RequestError naming the field.
     """
-    if part.url.startswith("data:"):
-        digest = hashlib.sha256(part.url.encode()).digest()
-        return Picture(digest, lambda: _decoded(_payload(part, limits), part, limits))
-    data = (fetcher or Fetcher()).fetch(part.url, param=part.param)
-    return Picture(hashlib.sha256(data).digest(), lambda: _decoded(data, part, limits))
+    if data is not None:
+        return Picture(hashlib.sha256(data).digest(), lambda: _decoded(data, part, limits))
+    digest = hashlib.sha256(part.url.encode()).digest()
+    return Picture(digest, lambda: _decoded(_payload(part, limits), part, limits))
 
 
 def _payload(part: ImagePart, limits: ImageLimits) -> bytes:
@@ -130,7 +133,8 @@ def _parts(content: Any, where: str, images: list[ImagePart]) -> list[dict[str, 
         return [{"type": "text", "text": content}]
     if not isinstance(content, Sequence) or not content:
         raise RequestError(
-            f"{where} must be a text or a non-empty list of parts, got {content!r}.", param=where
+            f"{where} must be a text or a non-empty list of parts, got {brief(content)}.",
+            param=where,
         )
     parts: list[dict[str, Any]] = []
     for index, part in enumerate(content):
@@ -145,7 +149,8 @@ def _parts(content: Any, where: str, images: list[ImagePart]) -> list[dict[str, 
             parts.append({"type": "image"})
         else:
             raise RequestError(
-                f"{here}.type is {kind!r}; it must be 'text' or 'image_url'.", param=f"{here}.type"
+                f"{here}.type is {brief(kind)}; it must be 'text' or 'image_url'.",
+                param=f"{here}.type",
             )
     return parts
 

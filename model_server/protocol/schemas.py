@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from model_server.errors import RequestError
+from model_server.errors import RequestError, brief
 from model_server.jobs import Sampling
 
 __all__ = [
@@ -108,13 +108,20 @@ class ChatRequest(_Body):
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         if len(stop) > 4:
             raise RequestError(f"At most 4 stop texts, got {len(stop)}.", param="stop")
+        if self.top_logprobs and not self.logprobs:
+            raise RequestError(
+                f"top_logprobs is {self.top_logprobs} without logprobs; send logprobs: true as well, or leave "
+                "top_logprobs out.",
+                param="top_logprobs",
+                code="invalid_value",
+            )
         first = Sampling(
             max_tokens=self.max_completion_tokens or self.max_tokens or defaults.max_tokens,
             min_tokens=self.min_tokens or 0,
             temperature=self.temperature or 0.0,
             top_p=self.top_p or 1.0,
             seed=self.seed,
-            top_logprobs=(self.top_logprobs or 0) if self.logprobs else 0,
+            top_logprobs=self.top_logprobs or 0,
             stop=tuple(text for text in stop if text),
             grammar=self._grammar(),
         )
@@ -130,7 +137,7 @@ class ChatRequest(_Body):
         if len(set(asked.choice)) != len(asked.choice):
             twice = next(option for option in asked.choice if asked.choice.count(option) > 1)
             raise RequestError(
-                f"The option {twice!r} is given twice; options must differ.",
+                f"The option {brief(twice)} is given twice; options must differ.",
                 param="structured_outputs.choice",
             )
         return tuple(asked.choice)
@@ -209,22 +216,26 @@ def parse_body(schema: type[BodyT], body: bytes) -> BodyT:
 
 def _told(error: ValidationError) -> RequestError:
     first = error.errors(include_url=False, include_context=False)[0]
-    param = _path(first["loc"])
+    # A field that is not known may be named at any length.
+    param = _path(first["loc"])[:200]
     if first["type"] == "json_invalid":
         return RequestError(f"The body is not valid JSON: {first['msg']}.", code="invalid_json")
     if first["type"] == "extra_forbidden":
         return RequestError(
-            f"The field {param!r} is not supported by this server; leave it out.",
+            f"The field {brief(param)} is not supported by this server; leave it out.",
             param=param,
             code="unsupported_field",
         )
     if first["type"] == "missing":
         return RequestError(f"The field {param!r} is missing.", param=param, code="missing_field")
-    given = repr(first.get("input"))
-    given = given if len(given) <= 80 else given[:77] + "..."
+    given = brief(first.get("input"), 80)
     return RequestError(
         f"{param}: {first['msg']} (got {given}).", param=param, code="invalid_value"
     )
+
+
+# What pydantic calls the types of a union that it tried.
+_TRIED = ("list[", "dict[", "constrained-")
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
@@ -233,6 +244,6 @@ def _path(loc: tuple[int | str, ...]) -> str:
     for step in loc:
         if isinstance(step, int):
             text += f"[{step}]"
-        elif step not in {"str", "bool", "int"} and not step.startswith(("list[", "constrained-")):
+        elif step not in {"str", "bool", "int"} and not step.startswith(_TRIED):
             text += f".{step}" if text else step
     return text or "body"

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -192,6 +192,77 @@ def test_unloading_waits_for_requests_in_flight_and_refuses_new_ones() -> None:
         assert model.adapters == set()
         engine.load_adapter("a", Path("b")).result(5)
         assert engine.adapters() == {"a": Path("b")}
+
+
+def test_nobody_waits_while_an_adapter_is_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashing, go = threading.Event(), threading.Event()
+
+    def slow(path: Path) -> dict[str, str]:
+        hashing.set()
+        assert go.wait(10)
+        return {"sha256": "x"}
+
+    monkeypatch.setattr("model_server.engine.lineage", slow)
+    with running(FakeModel()) as engine, ThreadPoolExecutor(1) as pool:
+        loaded = engine.load_adapter("a", Path("a"))
+        try:
+            assert hashing.wait(5)
+            pool.submit(lambda: engine.arrive().close()).result(5)
+            assert engine.adapters() == {}
+        finally:
+            go.set()
+        loaded.result(5)
+        assert engine.adapters() == {"a": Path("a")} and engine.lineage("a") == {"sha256": "x"}
+
+
+def test_a_request_is_counted_once_all_the_way() -> None:
+    model = FakeModel()
+    with running(model) as engine:
+        model.go.clear()
+        ticket = engine.arrive()
+        loads = [engine.load()]
+        ticket.choose("base")
+        loads.append(engine.load())
+        (job,) = ticket.submit(Prompt([], []))
+        loads.append(engine.load())
+        assert model.started.wait(5)
+        loads.append(engine.load())
+        model.go.set()
+        job.future.result(5)
+        while engine.load():  # closed right after the answer is there
+            time.sleep(0.001)
+        ticket.close()
+        assert loads == [1] * 4 and engine.load() == 0
+
+
+def test_what_is_being_fetched_is_not_waited_for_and_keeps_its_place() -> None:
+    model = FakeModel()
+    with running(model, patience_s=30, max_waiting=2) as engine:
+        ticket = engine.arrive()
+        ticket.choose("base")
+        with ticket.aside():
+            submit(engine).future.result(5)
+            assert engine.waiting() == 1
+            other = engine.arrive()
+            with pytest.raises(RequestError, match="2 requests are waiting"):
+                engine.arrive()
+            other.close()
+        alone = submit(engine)
+        time.sleep(0.05)
+        assert not alone.future.done()  # what is here again is waited for
+        for job in (alone, *ticket.submit(Prompt([], []))):
+            job.future.result(5)
+    assert [len(batch) for batch in model.batches] == [1, 2]
+
+
+def test_the_size_of_a_batch_may_be_found_when_the_model_is_there() -> None:
+    model = FakeModel()
+    with running(model, max_batch=lambda: 2) as engine:
+        jobs = [busy(engine, model), *(submit(engine) for _ in range(3))]
+        model.go.set()
+        for job in jobs:
+            job.future.result(5)
+    assert [len(batch) for batch in model.batches] == [1, 2, 1]
 
 
 def test_an_unfit_adapter_leaves_its_name_free() -> None:

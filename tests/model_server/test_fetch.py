@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
@@ -34,6 +36,10 @@ def fetcher(answer: Callable[[httpx.Request], httpx.Response], **options: object
     return Fetcher(hosts, transport=httpx.MockTransport(answer), **options)
 
 
+def fetched(one: Fetcher, url: str) -> bytes:
+    return asyncio.run(one.fetch(url, param=PARAM))
+
+
 def refuse(request: httpx.Request) -> httpx.Response:
     raise AssertionError(f"asked {request.url}")
 
@@ -47,12 +53,12 @@ def test_an_allowed_host_is_asked_at_the_address_that_was_checked(
         asked.append(request)
         return httpx.Response(200, content=b"bytes")
 
-    assert fetcher(answer).fetch("https://Pictures.example/a.png?b=1#c", param=PARAM) == b"bytes"
+    assert fetched(fetcher(answer), "https://Pictures.example/a.png?b=1#c") == b"bytes"
     (request,) = asked
     assert str(request.url) == f"https://{PUBLIC}/a.png?b=1"
     assert request.headers["host"] == "pictures.example"
     assert request.extensions["sni_hostname"] == "pictures.example"
-    assert fetcher(answer).fetch("http://other.example:8080/a", param=PARAM) == b"bytes"
+    assert fetched(fetcher(answer), "http://other.example:8080/a") == b"bytes"
     assert asked[1].headers["host"] == "other.example:8080"
 
 
@@ -68,12 +74,56 @@ def test_an_allowed_host_is_asked_at_the_address_that_was_checked(
         "ftp://pictures.example/a.png",
         "file:///etc/passwd",
         "/etc/passwd",
+        "http://[",
+        "http://[::1",
+        "http://pictures.example/\x00",
+        f"http://pictures.example/{'a' * 70_000}",
+        f"http://{'a' * 70_000}/",
     ],
+    ids=lambda url: url[:40],
 )
 def test_other_addresses_are_refused(resolve: Callable[..., None], url: str) -> None:
     with pytest.raises(RequestError) as refused:
-        fetcher(refuse).fetch(url, param=PARAM)
+        fetched(fetcher(refuse), url)
     assert (refused.value.param, refused.value.code) == (PARAM, "image_url_not_supported")
+    assert len(refused.value.message) < 400
+
+
+def test_a_name_that_no_resolver_takes_has_no_address() -> None:
+    name = "a" * 64  # longer than a label may be
+    with pytest.raises(RequestError, match="has no address"):
+        fetched(Fetcher([name]), f"http://{name}/")
+
+
+def test_a_host_that_trickles_is_given_up_in_the_end(resolve: Callable[..., None]) -> None:
+    class Trickle(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            while True:
+                yield b"x"
+                await asyncio.sleep(0.01)
+
+    slow = fetcher(lambda _: httpx.Response(200, stream=Trickle()), deadline_s=0.1)
+    with pytest.raises(RequestError, match=r"not there after 0\.1 seconds") as refused:
+        fetched(slow, "https://pictures.example/a.png")
+    assert (refused.value.param, refused.value.status) == (PARAM, 400)
+
+
+def test_a_resolver_that_is_slow_is_given_up_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+
+    def found(*_: object, **__: object) -> list[tuple]:
+        go.wait(10)
+        return []
+
+    async def ask() -> None:
+        try:
+            await fetcher(refuse, deadline_s=0.1).fetch("https://pictures.example/", param=PARAM)
+        finally:
+            go.set()
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    with pytest.raises(RequestError, match="not there after"):
+        asyncio.run(ask())
 
 
 @pytest.mark.parametrize(
@@ -95,12 +145,12 @@ def test_private_addresses_are_refused_even_of_allowed_hosts(
 ) -> None:
     resolve(PUBLIC, address)
     with pytest.raises(RequestError, match="private address"):
-        fetcher(refuse).fetch("https://pictures.example/a.png", param=PARAM)
+        fetched(fetcher(refuse), "https://pictures.example/a.png")
 
 
 def test_redirects_errors_and_long_bodies_are_refused(resolve: Callable[..., None]) -> None:
     def ask(response: httpx.Response) -> None:
-        fetcher(lambda _: response, max_bytes=10).fetch("https://pictures.example/a", param=PARAM)
+        fetched(fetcher(lambda _: response, max_bytes=10), "https://pictures.example/a")
 
     ask(httpx.Response(200, content=b"x" * 10))
     with pytest.raises(RequestError, match="redirects are not followed"):
@@ -115,4 +165,4 @@ def test_redirects_errors_and_long_bodies_are_refused(resolve: Callable[..., Non
         raise httpx.ConnectError("no route")
 
     with pytest.raises(RequestError, match="no route"):
-        fetcher(broken).fetch("https://pictures.example/a", param=PARAM)
+        fetched(fetcher(broken), "https://pictures.example/a")

@@ -26,6 +26,7 @@ from model_server.families import open_model
 from model_server.folder import BUNDLED, ModelFolder, find_model
 from model_server.protocol.fetch import Fetcher
 from model_server.replicas import Replicas
+from model_server.resources import max_batch_of, threads_here
 from model_server.segmenter_routes import Segmenting
 
 __all__ = ["main"]
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             partial(_open, folder, adapters, args, device),
             base=folder.name,
             adapters=adapters,
-            max_batch=args.max_batch,
+            max_batch=args.max_batch or partial(max_batch_of, device),
             max_waiting=args.max_waiting,
             on_failed=give_up,
         )
@@ -94,7 +95,8 @@ def _open(
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    model = open_model(folder, device=device, dtype=args.dtype, threads=args.threads)
+    threads = args.threads or threads_here()
+    model = open_model(folder, device=device, dtype=args.dtype, threads=threads)
     for name, path in adapters.items():
         model.load_adapter(name, path)
     return model
@@ -120,6 +122,13 @@ def _named_path(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {number}")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m model_server",
@@ -133,7 +142,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="id under which the model is served")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9200)
-    parser.add_argument("--threads", type=int, help="CPU threads for the model")
+    parser.add_argument(
+        "--threads",
+        type=_number,
+        help="CPU threads for the model (default: its cores, as far as affinity and CPU quota allow)",
+    )
     parser.add_argument(
         "--device",
         default="auto",
@@ -141,7 +154,11 @@ def _parser() -> argparse.ArgumentParser:
         help="auto, cpu, cuda, cuda:N or mps; several, such as cuda:0,cuda:1, each get the whole model",
     )
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
-    parser.add_argument("--max-batch", type=int, default=16, help="most requests answered together")
+    parser.add_argument(
+        "--max-batch",
+        type=_number,
+        help="most requests answered together (default: 16, on CUDA up to 64 as its memory allows)",
+    )
     parser.add_argument(
         "--max-waiting", type=int, default=256, help="most requests that wait; more are told 429"
     )

@@ -259,7 +259,7 @@ class ModelClient:
                         json_object(line.removeprefix("data:")) if line.startswith("data:") else {}
                     )
                     if "error" in event:
-                        raise refusal(response.status_code, response.reason_phrase, event)
+                        raise _broken(event)
                     choice = next(iter(event.get("choices") or ()), None)
                     if not isinstance(choice, Mapping):
                         continue
@@ -308,6 +308,15 @@ class ModelClient:
         except ValueError:
             parsed = None
         return response, parsed if isinstance(parsed, dict) else {}
+
+
+def _broken(event: Mapping[str, Any]) -> ModelError:
+    """The error that a stream ends with after it began well: its status says nothing of it."""
+    fault = event.get("error")
+    message = fault.get("message") if isinstance(fault, Mapping) else fault
+    return ModelError(
+        f"the model server failed while answering: {short(message or 'it does not say why')}"
+    )
 
 
 async def _name(request: httpx.Request) -> None:

@@ -210,3 +210,18 @@ def test_half_a_surrogate_pair_in_a_wish_does_not_stop_the_question() -> None:
 
     assert asyncio.run(work()).text == "a car"
     assert stub.prompts == ["What  is it?"]
+
+
+@pytest.mark.parametrize("fault", [{"message": "no memory", "code": "model_error"}, "no memory"])
+def test_an_error_in_a_stream_is_one_while_answering(fault: object) -> None:
+    grown = {"choices": [{"delta": {"content": "a"}}]}
+    lines = "".join(f"data: {json.dumps(event)}\n\n" for event in (grown, {"error": fault}))
+    reply = httpx.Response(200, text=lines, headers={"Content-Type": "text/event-stream"})
+
+    async def work() -> None:
+        transport = httpx.MockTransport(lambda _: reply)
+        async with ModelClient("http://m/v1", transport=transport) as client:
+            await client.ask([PICTURE], "?", model="m", told=lambda _: None)
+
+    with pytest.raises(ModelError, match=r"^the model server failed while answering: no memory$"):
+        asyncio.run(work())

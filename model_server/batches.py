@@ -17,12 +17,12 @@ from typing import Any, Protocol
 from model_server.errors import RequestError
 from model_server.jobs import Answer, Prompt, Token
 
-__all__ = ["Job", "Model", "OnToken", "answer", "one_line", "take_batch"]
+__all__ = ["Job", "Model", "OnToken", "answer", "one_line", "take_batch", "told"]
 
 log = logging.getLogger("model_server")
 
 OnToken = Callable[[int, Token, str], None]
-"""Called in the worker thread with the answer's number, every token and the whole text so far."""
+"""Called in the worker thread with the answer's number, a token and the text so far, as `Job.on_token` is."""
 
 
 @dataclass(eq=False)
@@ -31,7 +31,7 @@ class Job:
 
     Attributes:
         adapter: None for the base model.
-        on_token: called with every token and the answer's text so far.
+        on_token: called with every token but those that end the answer, and what of the answer's text is settled.
         ready: what `Model.prepare` made of the prompt.
         cancelled: nobody waits for the answer any more.
         queued: when it was queued, time.monotonic seconds.
@@ -106,10 +106,11 @@ def answer(batch: Sequence[Job], model: Model) -> None:
         log.exception("a batch of %d failed", len(batch))
     for job in batch:
         if not job.future.done():
-            job.future.set_exception(_told(failure))
+            job.future.set_exception(told(failure))
 
 
-def _told(error: Exception) -> RequestError:
+def told(error: Exception) -> RequestError:
+    """An exception as the client is told it; one that is not meant for clients is a 500."""
     if isinstance(error, RequestError):
         return error
     return RequestError(

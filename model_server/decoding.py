@@ -33,6 +33,10 @@ FLOOR = -9999.0
 """Stands for a log-probability of minus infinity, which JSON cannot write (OpenAI's choice)."""
 
 
+# Dividing by less overflows, and would pick the likeliest anyway (vLLM's choice).
+_COLDEST = 1e-5
+
+
 class Constraint(Protocol):
     """Keeps the answer of one row within a grammar."""
 
@@ -60,6 +64,7 @@ class Row:
         room: tokens that fit after the prompt.
         picked: called after each token; returns True to end the row (a stop text, a cancellation).
         ended: called once when the row is complete, while others may go on.
+        failed: called instead of `ended` with what was raised about this row; the others go on.
         constraint: the grammar of the answer, or None.
         adapter: whose answer it is.
     """
@@ -68,6 +73,7 @@ class Row:
     room: int
     picked: Callable[[Row], bool]
     ended: Callable[[Row], None]
+    failed: Callable[[Exception], None]
     constraint: Constraint | None = None
     adapter: str | None = None
     tokens: list[Picked] = field(default_factory=list)
@@ -161,30 +167,43 @@ class _Picker:
         for index, row in enumerate(rows):
             if row.finish is not None:
                 continue
-            if _is_sampled(row) or row.constraint is not None or self._too_early(row, ids[index]):
-                own = True
-                ids[index] = self._own(row, logprobs[index])
-                values[index] = float(logprobs[index, ids[index]])
-            self._record(row, ids[index], values[index], logprobs, index)
+            try:
+                free = not _is_sampled(row) and row.constraint is None
+                if not free or self._too_early(row, ids[index]):
+                    own = True
+                    ids[index] = self._own(row, logprobs[index])
+                    values[index] = float(logprobs[index, ids[index]])
+                self._record(row, ids[index], values[index], logprobs, index)
+            except Exception as error:  # whatever it is, it is not its neighbours' fault
+                row.finish = "error"
+                row.failed(error)
         return torch.tensor(ids, device=choice.device) if own else choice
 
     def _too_early(self, row: Row, token: int) -> bool:
         return token in self._ends and len(row.tokens) < row.sampling.min_tokens
 
     def _own(self, row: Row, logprobs: Tensor) -> int:
-        logprobs = logprobs.cpu()
-        if len(row.tokens) < row.sampling.min_tokens:
-            logprobs = logprobs.clone()
-            logprobs[list(self._ends)] = -torch.inf
-        if row.constraint is not None:
-            allowed = row.constraint.allowed()
-            masked = torch.full_like(logprobs, -torch.inf)
-            width = min(len(allowed), len(masked))
-            masked[:width] = logprobs[:width].masked_fill(~allowed[:width], -torch.inf)
-            logprobs = masked
+        logprobs = self._within(row, logprobs.cpu())
         if _is_sampled(row):
             return int(_sample(logprobs, row.sampling, self._generators[row]))
         return int(logprobs.argmax())
+
+    def _within(self, row: Row, logprobs: Tensor) -> Tensor:
+        """Minus infinity where the row must not go; where nothing is left, it may end."""
+        early = len(row.tokens) < row.sampling.min_tokens
+        if not early and row.constraint is None:
+            return logprobs
+        ends = list(self._ends)
+        shown = torch.ones(len(logprobs), dtype=torch.bool)
+        if row.constraint is not None:
+            allowed = row.constraint.allowed()[: len(shown)]
+            shown[: len(allowed)] = allowed
+            shown[len(allowed) :] = False
+        if early:
+            shown[ends] = False
+        if not shown.any():
+            shown[ends] = True
+        return logprobs.masked_fill(~shown, -torch.inf)
 
     def _record(self, row: Row, token: int, logprob: float, logprobs: Tensor, index: int) -> None:
         top: tuple[tuple[int, float], ...] = ()
@@ -226,7 +245,7 @@ class _Ended(StoppingCriteria):
 
 
 def _is_sampled(row: Row) -> bool:
-    return row.sampling.temperature > 0
+    return row.sampling.temperature > _COLDEST
 
 
 def _generator(sampling: Sampling) -> torch.Generator:
@@ -243,6 +262,8 @@ def _sample(logprobs: Tensor, sampling: Sampling, generator: torch.Generator) ->
     if sampling.top_p < 1:
         ordered, ids = probabilities.sort(descending=True)
         before = ordered.cumsum(dim=-1) - ordered
-        ordered = ordered.masked_fill(before >= sampling.top_p, 0.0)
+        beyond = before >= sampling.top_p
+        beyond[0] = False  # the smallest top_p are 0 in float32
+        ordered = ordered.masked_fill(beyond, 0.0)
         return ids[torch.multinomial(ordered, 1, generator=generator)[0]]
     return torch.multinomial(probabilities, 1, generator=generator)[0]

@@ -93,18 +93,22 @@ class _Choice:
         self._shape = {"index": index, **envelope}
         self._logprobs = bool(asked.logprobs)
         self._sent = ""
+        self._heard = 0
         self._waiting: list[Token] = []
 
     def begun(self) -> str:
         return _event(responses.chunk({"role": "assistant", "content": ""}, **self._shape))
 
     def grown(self, token: Token, text: str) -> str | None:
+        self._heard += 1
         self._waiting.append(token)
         return self._text(text) if len(text) > len(self._sent) else None
 
     def ended(self, answer: Answer) -> list[str]:
         events = []
-        if len(answer.text) > len(self._sent) or self._waiting:
+        # The end of the turn and what completed a stop text are no text, but count for the confidence.
+        self._waiting += answer.tokens[self._heard :]
+        if len(answer.text) > len(self._sent) or (self._waiting and self._logprobs):
             events.append(self._text(answer.text))
         options = None if answer.options is None else dict(answer.options)
         finish = answer.finish

@@ -5,19 +5,23 @@ What the packed and the general way of running a model share. Knows nothing of b
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
+from functools import partial
 
 from transformers import PreTrainedModel, ProcessorMixin
 
-from model_server.batches import Job
+from model_server.batches import Job, told
 from model_server.decoding import FLOOR, Constraint, Picked, Row
 from model_server.errors import RequestError
 from model_server.families.chat import end_tokens
 from model_server.families.tokens import token_bytes
 from model_server.jobs import Answer, Token
 
-__all__ = ["Writer", "too_long", "unreadable"]
+__all__ = ["Writer", "fail", "too_long", "unreadable"]
+
+log = logging.getLogger("model_server")
 
 
 class Writer:
@@ -37,9 +41,9 @@ class Writer:
                 return job.cancelled
             text = self.text([token.id for token in row.tokens])
             cut = _cut(text, sampling.stop)
-            # A replacement character at the end is half a character: wait for the rest.
-            if job.on_token and cut is None and not text.endswith("\ufffd"):
-                job.on_token(self.token(row.tokens[-1]), text)
+            # All tokens but the last ones, whose text may not be said; the whole answer has those.
+            if job.on_token and cut is None:
+                job.on_token(self.token(row.tokens[-1]), _settled(text, sampling.stop))
             return cut is not None or job.cancelled
 
         def ended(row: Row) -> None:
@@ -54,7 +58,7 @@ class Writer:
                 )
             )
 
-        return Row(sampling, room, picked, ended, constraint, job.adapter)
+        return Row(sampling, room, picked, ended, partial(fail, job), constraint, job.adapter)
 
     def choose(
         self,
@@ -74,9 +78,18 @@ class Writer:
         best = max(range(len(sums)), key=sums.__getitem__)
         weights = [math.exp(total - sums[best]) for total in sums]
         whole = math.fsum(weights)
+        most = job.prompt.sampling.top_logprobs
         tokens = tuple(
-            self.token(Picked(token, max(logprob, FLOOR)))
-            for token, logprob in zip(options[best], logprobs[best], strict=True)
+            self.token(
+                Picked(
+                    token,
+                    max(logprob, FLOOR),
+                    _others(options, logprobs, best, place)[:most] if most else (),
+                )
+            )
+            for place, (token, logprob) in enumerate(
+                zip(options[best], logprobs[best], strict=True)
+            )
         )
         answer = Answer(
             text=job.prompt.options[best],
@@ -88,8 +101,6 @@ class Writer:
                 for option, weight in zip(job.prompt.options, weights, strict=True)
             },
         )
-        for token in answer.tokens if job.on_token else ():
-            job.on_token(token, "")
         job.future.set_result(answer)
 
     def text(self, ids: Sequence[int]) -> str:
@@ -113,6 +124,41 @@ class Writer:
 def _cut(text: str, stops: Sequence[str]) -> int | None:
     places = [place for stop in stops if (place := text.find(stop)) >= 0]
     return min(places) if places else None
+
+
+def _settled(text: str, stops: Sequence[str]) -> str:
+    """What of a text in the making is part of the answer whatever follows."""
+    # A replacement character at the end is half a character.
+    text = text.rstrip("\ufffd")
+    begun = (
+        size
+        for stop in stops
+        for size in range(min(len(stop) - 1, len(text)), 0, -1)
+        if text.endswith(stop[:size])
+    )
+    return text[: len(text) - max(begun, default=0)].rstrip()
+
+
+def _others(
+    options: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]], best: int, place: int
+) -> tuple[tuple[int, float], ...]:
+    """How the options that begin like the best one go on at a place, the likeliest first."""
+    begin = list(options[best][:place])
+    found = {
+        ids[place]: max(own[place], FLOOR)
+        for ids, own in zip(options, logprobs, strict=True)
+        if len(ids) > place and list(ids[:place]) == begin
+    }
+    found[options[best][place]] = max(logprobs[best][place], FLOOR)
+    return tuple(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def fail(job: Job, error: Exception) -> None:
+    """Resolve a job with what was raised about it, if it is not resolved yet."""
+    if not isinstance(error, RequestError):
+        log.error("a request failed", exc_info=error)
+    if not job.future.done():
+        job.future.set_exception(told(error))
 
 
 def too_long(length: int, limit: int) -> RequestError:

@@ -22,7 +22,7 @@ from model_server.batches import Job
 from model_server.decoder import Decoder, Rows
 from model_server.decoding import Row, decode_packed, segments
 from model_server.errors import RequestError
-from model_server.families.answers import Writer, too_long
+from model_server.families.answers import Writer, fail, too_long
 from model_server.families.chat import question_turn
 from model_server.families.embedding import embedded
 from model_server.families.prompts import Prefix, Prompts, Ready
@@ -88,8 +88,15 @@ class PackedModel:
         self.counts.clear()
 
     def prepare(self, prompt: Prompt) -> Ready:
-        """Tokens and pixels of a prompt, made in the caller's thread; raises RequestError."""
-        return self._prompts.prepare(prompt)
+        """Tokens and pixels of a prompt, made in the caller's thread.
+
+        Raises RequestError, also for a prompt that leaves no room for an answer.
+        """
+        ready = self._prompts.prepare(prompt)
+        longest = max((len(ids) - 1 for ids in ready.options), default=1)
+        if ready.length + longest > self.limit:
+            raise too_long(ready.length, self.limit)
+        return ready
 
     def group(self, job: Job) -> Hashable:
         """Everything shares a batch."""
@@ -147,12 +154,9 @@ class PackedModel:
 
     def _ready(self, job: Job) -> Ready | None:
         try:
-            ready = job.ready or self.prepare(job.prompt)
-            longest = max((len(ids) - 1 for ids in ready.options), default=1)
-            if ready.length + longest > self.limit:
-                raise too_long(ready.length, self.limit)
+            ready: Ready = job.ready or self.prepare(job.prompt)
         except RequestError as error:
-            job.future.set_exception(error)
+            fail(job, error)
             return None
         return ready
 

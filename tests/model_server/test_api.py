@@ -275,6 +275,13 @@ def test_bad_requests_name_the_field(server: str, name: str) -> None:
     assert error["message"] and error["type"].endswith("_error")
 
 
+def test_a_long_prompt_is_refused_before_its_stream_begins(server: str) -> None:
+    body = {"model": "tiny", "messages": messages("star " * 600), "stream": True}
+    response = httpx.post(f"{server}/v1/chat/completions", json=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "context_length_exceeded"
+
+
 BAD_URLS = {
     "https://example.com/x.png": "image_url_not_supported",
     "/etc/passwd": "image_url_not_supported",

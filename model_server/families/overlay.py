@@ -7,6 +7,7 @@ nothing of queues or HTTP.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -19,13 +20,17 @@ from model_server.adapters import Adapters
 from model_server.batches import Job
 from model_server.decoding import decode
 from model_server.errors import RequestError
-from model_server.families.answers import Writer, too_long, unreadable
-from model_server.families.chat import answer_ids, encode, prompt_text, question_turn
-from model_server.grammars import Grammars
+from model_server.families.answers import Writer, fail, too_long
+from model_server.families.chat import question_turn
+from model_server.families.whole import Whole, WholePrompts
 from model_server.jobs import Picture, Prompt, Sampling
 from model_server.scoring import can_branch, score_branched, score_whole
 
 __all__ = ["OverlayModel"]
+
+log = logging.getLogger("model_server")
+
+Asked = Sequence[tuple[Job, Whole]]
 
 
 class OverlayModel:
@@ -36,7 +41,7 @@ class OverlayModel:
         self._processor = processor
         self._adapters = Adapters(model)
         self._writer = Writer(model, processor)
-        self._grammars = Grammars(processor.tokenizer, self._writer.ends)
+        self._prompts = WholePrompts(processor, self._writer.ends)
         self._branches = can_branch(model)
         text = model.config.get_text_config()
         self.limit = int(getattr(text, "max_position_embeddings", None) or 1 << 30)
@@ -50,10 +55,16 @@ class OverlayModel:
         self.answer([job])
         job.future.result(timeout=0)
 
-    def prepare(self, prompt: Prompt) -> None:
-        """Decode the pictures in the caller's thread; raises RequestError."""
-        for picture in prompt.images:
-            picture.load()
+    def prepare(self, prompt: Prompt) -> Whole:
+        """Tokens and pixels of a prompt, made in the caller's thread.
+
+        Raises RequestError, also for a prompt that leaves no room for an answer.
+        """
+        ready = self._prompts.prepare(prompt)
+        longest = max((len(ids) - 1 for ids in ready.options), default=1)
+        if ready.length + longest > self.limit:
+            raise too_long(ready.length, self.limit)
+        return ready
 
     def group(self, job: Job) -> Hashable:
         """Jobs that can share a batch: one adapter, all open or all closed, all with images or none."""
@@ -69,42 +80,38 @@ class OverlayModel:
 
     def answer(self, jobs: Sequence[Job]) -> None:
         """Resolve every job's future; all jobs are of one group."""
-        try:
-            inputs = self._encode(jobs)
-        except Exception as error:
-            if len(jobs) == 1:
-                raise unreadable(error) from error
-            # One odd prompt must not fail the others.
-            for job in jobs:
-                self._answer_alone(job)
-            return
-        lengths = [int(length) for length in inputs["attention_mask"].sum(dim=1)]
-        fitting = [
-            job for job, length in zip(jobs, lengths, strict=True) if self._fits(job, length)
-        ]
-        if not fitting:
-            return
-        if len(fitting) < len(jobs):
-            self.answer(fitting)
+        asked = [(job, ready) for job in jobs if (ready := self._ready(job)) is not None]
+        if not asked:
             return
         self._adapters.activate(jobs[0].adapter)
-        inputs = self._placed(inputs)
-        if jobs[0].prompt.options:
-            self._choose(jobs, inputs, lengths)
-        else:
-            self._decode(jobs, inputs, lengths)
-
-    def _answer_alone(self, job: Job) -> None:
-        try:
-            self.answer([job])
-        except RequestError as error:
+        if len(asked) > 1:
+            try:
+                self._answer(asked)
+                return
+            except Exception:
+                log.exception("a batch of %d failed; each is asked alone", len(asked))
+        # One odd prompt must not fail the others, nor hold what its traceback holds.
+        for job, ready in asked:
             if not job.future.done():
-                job.future.set_exception(error)
+                try:
+                    self._answer([(job, ready)])
+                except Exception as error:
+                    fail(job, error)
 
-    def _encode(self, jobs: Sequence[Job]) -> BatchFeature:
-        texts = [prompt_text(self._processor, job.prompt.messages) for job in jobs]
-        images = [[picture.load() for picture in job.prompt.images] for job in jobs]
-        return encode(self._processor, texts, images)
+    def _answer(self, asked: Asked) -> None:
+        inputs = self._placed(self._prompts.together([ready for _, ready in asked]))
+        if asked[0][1].options:
+            self._choose(asked, inputs)
+        else:
+            self._decode(asked, inputs)
+
+    def _ready(self, job: Job) -> Whole | None:
+        try:
+            ready: Whole = job.ready or self.prepare(job.prompt)
+        except RequestError as error:
+            fail(job, error)
+            return None
+        return ready
 
     def _placed(self, inputs: BatchFeature) -> BatchFeature:
         placed = inputs.to(self._model.device)
@@ -113,43 +120,38 @@ class OverlayModel:
                 placed[key] = value.to(self._model.dtype)
         return placed
 
-    def _fits(self, job: Job, length: int) -> bool:
-        if length < self.limit:
-            return True
-        job.future.set_exception(too_long(length, self.limit))
-        return False
-
-    def _decode(self, jobs: Sequence[Job], inputs: BatchFeature, lengths: Sequence[int]) -> None:
+    def _decode(self, asked: Asked, inputs: BatchFeature) -> None:
         rows = [
             self._writer.row(
                 job,
-                length=length,
-                room=self.limit - length,
-                constraint=self._grammars.constraint(job.prompt.sampling.grammar),
+                length=ready.length,
+                room=self.limit - ready.length,
+                constraint=ready.constraint,
             )
-            for job, length in zip(jobs, lengths, strict=True)
+            for job, ready in asked
         ]
-        decode(self._model, inputs, rows, ends=self._writer.ends)
+        try:
+            decode(self._model, inputs, rows, ends=self._writer.ends)
+        except Exception as error:
+            if not any(row.tokens for row in rows):
+                raise
+            # What was begun cannot be asked again: some of it may have been told.
+            for job, _ in asked:
+                fail(job, error)
 
-    def _choose(self, jobs: Sequence[Job], inputs: BatchFeature, lengths: Sequence[int]) -> None:
-        options = [
-            [
-                answer_ids(self._processor, job.prompt.messages, option, self._writer.ends)
-                for option in job.prompt.options
-            ]
-            for job in jobs
-        ]
+    def _choose(self, asked: Asked, inputs: BatchFeature) -> None:
+        options = [ready.options for _, ready in asked]
         scores = score_branched(self._model, inputs, options) if self._branches else None
         if scores is None:
             self._branches = False
-            scores = [self._score_whole(job, own) for job, own in zip(jobs, options, strict=True)]
-        for job, own, logprobs, length in zip(jobs, options, scores, lengths, strict=True):
-            self._writer.choose(job, own, logprobs, length=length)
+            scores = [self._score_whole(ready) for _, ready in asked]
+        for (job, ready), logprobs in zip(asked, scores, strict=True):
+            self._writer.choose(job, ready.options, logprobs, length=ready.length)
 
-    def _score_whole(self, job: Job, options: Sequence[Sequence[int]]) -> list[list[float]]:
+    def _score_whole(self, ready: Whole) -> list[list[float]]:
         scores: list[list[float]] = []
-        for start in range(0, len(options), 16):
-            part = options[start : start + 16]
-            inputs = self._placed(self._encode([job] * len(part)))
+        for start in range(0, len(ready.options), 16):
+            part = ready.options[start : start + 16]
+            inputs = self._placed(self._prompts.together([ready] * len(part)))
             scores += score_whole(self._model, inputs, part)
         return scores

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from transformers.activations import ACT2FN
 
 from model_server import scoring
 from model_server.batches import Job
-from model_server.errors import ModelFolderError
+from model_server.errors import ModelFolderError, RequestError
 from model_server.families import open_model
 from model_server.families.chat import answer_ids, encode, prompt_text, question_turn
 from model_server.families.checkpoint import load_checkpoint
@@ -21,6 +22,7 @@ from model_server.families.overlay import OverlayModel
 from model_server.families.packed import PackedModel
 from model_server.families.tokens import token_bytes
 from model_server.folder import find_model
+from model_server.grammars import regex_grammar
 from model_server.jobs import Picture, Prompt, Sampling
 from model_server.tower import Tower
 from tests.model_server.answering import Served, ask, prompt
@@ -213,6 +215,104 @@ def test_one_unreadable_prompt_fails_alone(tiny: Served) -> None:
     assert jobs[0].future.result(0).text == ask(tiny, prompt(TEXTS[0]))[0].text
     assert jobs[1].future.exception(0).code == "unreadable_messages"
     assert jobs[2].future.exception(0).code == "context_length_exceeded"
+
+
+def test_the_least_temperature_and_top_p_are_greedy(tiny: Served) -> None:
+    greedy = ask(tiny, prompt(TEXTS[0], 1))[0]
+    for cold in ({"temperature": 1e-40}, {"temperature": 1.0, "top_p": 1e-46}):
+        answer, neighbour = ask(tiny, prompt(TEXTS[0], 1, **cold), prompt(TEXTS[0], 1))
+        assert answer.text == neighbour.text == greedy.text
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_form_without_a_next_token_ends_the_answer(tiny: Served, temperature: float) -> None:
+    nothing = regex_grammar("a{0}", param="x")
+    odd = prompt(TEXTS[0], min_tokens=1, temperature=temperature, grammar=nothing)
+    answer, neighbour = ask(tiny, odd, prompt(TEXTS[0], 1))
+    assert (answer.text, answer.finish) == ("", "stop")
+    assert answer.tokens[-1].id in tiny._writer.ends
+    assert neighbour.text == ask(tiny, prompt(TEXTS[0], 1))[0].text
+
+
+def test_a_row_that_raises_fails_alone(tiny: Served) -> None:
+    def broken(token: object, text: str) -> None:
+        raise ValueError("no ear")
+
+    jobs = [Job(prompt(TEXTS[0], 1)), Job(prompt(TEXTS[0], 2), on_token=broken)]
+    tiny.answer(jobs)
+    assert jobs[0].future.result(0).text == ask(tiny, prompt(TEXTS[0], 1))[0].text
+    error = jobs[1].future.exception(0)
+    assert isinstance(error, RequestError) and (error.status, error.code) == (500, "model_error")
+    assert "no ear" in error.message
+
+
+def test_what_does_not_fit_is_refused_before_its_turn(tiny: Served) -> None:
+    for asked in (prompt("a " * 600), prompt("a " * 450, options=("red", "star " * 60))):
+        with pytest.raises(RequestError) as refused:
+            tiny.prepare(asked)
+        assert (refused.value.status, refused.value.code) == (400, "context_length_exceeded")
+
+
+def test_a_picture_is_decoded_before_its_turn_and_once(tiny: Served) -> None:
+    for options in ((), OPTIONS * 4):
+        loads: list[int] = []
+
+        def load(loads: list[int] = loads) -> Image.Image:
+            loads.append(1)
+            return picture(5)
+
+        image = Picture(f"seen once, {len(options)}".encode(), load)
+        asked = Prompt(question_turn(1, TEXTS[0]), [image], options, Sampling(max_tokens=3))
+        job, other = Job(asked, ready=tiny.prepare(asked)), prompt(TEXTS[1], 2, options)
+        assert len(loads) == 1
+        tiny.answer([job, Job(other, ready=tiny.prepare(other))])
+        assert job.future.result(0).text and len(loads) == 1
+
+
+def test_one_that_the_model_cannot_run_fails_alone(general: OverlayModel) -> None:
+    asked = [prompt(TEXTS[0], 1), prompt(TEXTS[2], 2)]
+    ready = [general.prepare(one) for one in asked]
+    (right,) = ask(general, asked[0])
+    ready[1].inputs["pixel_values"] = ready[1].inputs["pixel_values"][:0]  # fewer than it names
+    jobs = [Job(one, ready=own) for one, own in zip(asked, ready, strict=True)]
+    general.answer(jobs)
+    assert jobs[0].future.result(0).text == right.text
+    assert jobs[1].future.exception(0).status == 500
+
+
+def test_what_was_begun_is_not_asked_again(general: OverlayModel) -> None:
+    heard: list[str] = []
+    calls: list[int] = []
+
+    def failing(*_: object) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise MemoryError("full")
+
+    jobs = [
+        Job(prompt(TEXTS[0], image, min_tokens=6), on_token=lambda _, text: heard.append(text))
+        for image in (1, 2)
+    ]
+    hook = general._model.get_output_embeddings().register_forward_pre_hook(failing)
+    try:
+        general.answer(jobs)
+    finally:
+        hook.remove()
+    assert [job.future.exception(0).status for job in jobs] == [500, 500]
+    assert len(heard) == 4  # two tokens of each
+
+
+def test_alternatives_of_a_closed_question_are_its_options(tiny: Served) -> None:
+    (plain,) = ask(tiny, prompt(TEXTS[0], 1, OPTIONS))
+    (answer,) = ask(tiny, prompt(TEXTS[0], 1, OPTIONS, top_logprobs=3, temperature=2.0))
+    assert (answer.text, answer.options) == (plain.text, plain.options)
+    firsts = {ids[0] for ids in tiny.prepare(prompt(TEXTS[0], 1, OPTIONS)).options}
+    first = answer.tokens[0]
+    assert 2 <= len(first.top) <= 3 and {token.id for token in first.top} <= firsts
+    assert [t.logprob for t in first.top] == sorted((t.logprob for t in first.top), reverse=True)
+    for token in answer.tokens:
+        assert len(token.top) < 3 or token.top[0].logprob >= token.logprob
+        assert (token.id, token.logprob) in {(t.id, t.logprob) for t in token.top}
 
 
 def test_answers_are_written_as_the_template_writes_them(tiny: Served) -> None:

@@ -41,6 +41,7 @@ from model_server.families import open_model
 from model_server.families.chat import encode, prompt_text, question_turn
 from model_server.families.overlay import OverlayModel
 from model_server.families.packed import PackedModel
+from model_server.families.whole import WholePrompts
 from model_server.folder import find_model
 from model_server.jobs import Answer, Picture, Prompt, Sampling
 from model_server.training.finetune_batches import Batches, answer_loss
@@ -274,6 +275,18 @@ def test_several_images(served: OverlayModel) -> None:
     first, second = ask(served, one, two)
     assert second.prompt_tokens > first.prompt_tokens
     assert ask(served, two)[0].text == second.text
+
+
+def test_prompts_put_together_are_what_the_processor_makes_of_them(served: OverlayModel) -> None:
+    """Also where it cuts a picture into tiles, which cannot be put together by their shapes."""
+    made = WholePrompts(served._processor, served._writer.ends)
+    ready = [made.prepare(one) for one in prompts()]
+    for some in (ready, ready[:1], [ready[1]] * 3):
+        images = [[picture.load() for picture in one.pictures] for one in some]
+        right = encode(served._processor, [one.text for one in some], images)
+        found = made.together(some)
+        assert set(found) == set(right)
+        assert all(torch.equal(found[name], value) for name, value in right.items())
 
 
 def test_training_reads_the_same_prompt(served: OverlayModel) -> None:

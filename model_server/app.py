@@ -41,7 +41,7 @@ from model_server.protocol.schemas import (
     UnloadAdapterRequest,
     parse_body,
 )
-from model_server.replicas import Replicas
+from model_server.replicas import Replicas, RoutedTicket
 from model_server.segmenter_routes import Segmenting, segment_router
 from model_server.streaming import Events
 from model_server.tickets import Ticket
@@ -282,7 +282,7 @@ class _Counted:
 
 
 async def _fetched(
-    parts: Sequence[ImagePart], fetcher: Fetcher, ticket: Ticket
+    parts: Sequence[ImagePart], fetcher: Fetcher, ticket: Ticket | RoutedTicket
 ) -> dict[str, bytes]:
     """What the images that are addresses hold, by field; raises RequestError for the first that cannot be had."""
     addresses = [part for part in parts if part.is_address]

@@ -1,26 +1,36 @@
 """Several engines behind one door: the same model once per device, each request answered by the one with least to do.
 
-Offers the HTTP side what a single `Engine` offers. An adapter is loaded into every replica or into none. Knows nothing
-of HTTP and of devices.
+Unless another has read the request's picture last and has hardly more to do: a picture that is remembered need not be
+read again. Offers the HTTP side what a single `Engine` offers. An adapter is loaded into every replica or into none.
+Knows nothing of HTTP and of devices.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import threading
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from model_server.batches import Job
+from model_server.batches import Job, OnToken
 from model_server.engine import Engine
-from model_server.errors import AdapterError
-from model_server.tickets import Ticket
+from model_server.errors import AdapterError, RequestError
+from model_server.jobs import Picture, Prompt
 
-__all__ = ["Replicas"]
+__all__ = ["Replicas", "RoutedTicket"]
 
 # From the least to the most that can be said for the whole.
 _STATES = ("failed", "loading", "ready")
+
+# By how many requests the one that has read a picture may be busier. Questions about one picture come by the handful,
+# and cost less together than the picture that each of several replicas would read.
+_MARGIN = 4
+
+# Pictures of which is remembered who read them; more than a model remembers.
+_PICTURES = 4096
 
 
 class Replicas:
@@ -37,6 +47,8 @@ class Replicas:
         self.base = engines[0].base
         # Adapters come and go one after the other, so that every replica sees the same order.
         self._changes = ThreadPoolExecutor(1, thread_name_prefix="adapters")
+        self._readers: OrderedDict[bytes, Engine] = OrderedDict()
+        self._reading = threading.Lock()
 
     @property
     def on_batch(self) -> Callable[[Sequence[Job], float], None] | None:
@@ -74,12 +86,31 @@ class Replicas:
             list(pool.map(lambda engine: engine.stop(timeout_s), self._engines))
         self._changes.shutdown(wait=False, cancel_futures=True)
 
-    def arrive(self) -> Ticket:
+    def arrive(self) -> RoutedTicket:
         """Announce a request to the replica with least to do.
 
         Raises RequestError 429 when even that one's queue is full.
         """
-        return min(self._engines, key=lambda engine: engine.load()).arrive()
+        return RoutedTicket(self, min(self._engines, key=lambda engine: engine.load()))
+
+    def reader(self, pictures: Sequence[Picture], at: Engine) -> Engine:
+        """The replica to ask about these pictures, of a request that is counted `at` one already."""
+        with self._reading:
+            read = [self._readers[one.digest] for one in pictures if one.digest in self._readers]
+            loads = {engine: engine.load() - (engine is at) for engine in self._engines}
+            least = min(loads.values())
+            near = [engine for engine in read if loads[engine] <= least + _MARGIN]
+            # Of several pictures, where most were read.
+            return max(near, key=near.count, default=at)
+
+    def reads(self, pictures: Sequence[Picture], engine: Engine) -> None:
+        """These pictures are read by this replica now, if it does not remember them."""
+        with self._reading:
+            for one in pictures:
+                self._readers[one.digest] = engine
+                self._readers.move_to_end(one.digest)
+            while len(self._readers) > _PICTURES:
+                self._readers.popitem(last=False)
 
     def give_up(self, jobs: Sequence[Job]) -> None:
         """Nobody waits for these answers any more."""
@@ -137,3 +168,48 @@ class Replicas:
             done.result()
         if errors:
             raise errors[0]
+
+
+class RoutedTicket:
+    """A request on its way in: what a `Ticket` is, and it goes over to the replica that has read its pictures."""
+
+    def __init__(self, replicas: Replicas, engine: Engine) -> None:
+        self._replicas = replicas
+        self._engine = engine
+        self._ticket = engine.arrive()
+        self._model = replicas.base
+
+    def choose(self, model: str) -> None:
+        """Name the model asked for; raises what `Ticket.choose` does."""
+        self._ticket.choose(model)
+        self._model = model
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Meanwhile no forming batch waits for this request; its place and its adapter are kept."""
+        return self._ticket.aside()
+
+    def submit(self, *prompts: Prompt, on_token: OnToken | None = None) -> list[Job]:
+        """Prepare the prompts, which share their pictures, and queue them together; see `Ticket.submit`."""
+        if pictures := prompts[0].images:
+            self._go_over(self._replicas.reader(pictures, self._engine))
+            self._replicas.reads(pictures, self._engine)
+        return self._ticket.submit(*prompts, on_token=on_token)
+
+    def close(self) -> None:
+        """Stop being waited for and release the adapter; safe to call twice."""
+        self._ticket.close()
+
+    def _go_over(self, engine: Engine) -> None:
+        if engine is self._engine:
+            return
+        try:
+            ticket = engine.arrive()
+        except RequestError:  # full meanwhile: where it is, it has its place
+            return
+        try:
+            ticket.choose(self._model)
+        except RequestError:  # such as an adapter that is going
+            ticket.close()
+            return
+        self._ticket.close()
+        self._engine, self._ticket = engine, ticket

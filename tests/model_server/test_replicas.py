@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from model_server.batches import Job
 from model_server.engine import Engine
 from model_server.errors import AdapterError, RequestError
-from model_server.replicas import Replicas
+from model_server.jobs import Picture, Prompt
+from model_server.replicas import _MARGIN, Replicas
 from tests.model_server.test_engine import FakeModel, submit
 
 
@@ -41,6 +44,58 @@ def test_the_replica_with_least_to_do_is_asked() -> None:
         one.go.set()
         first.future.result(5)
         assert replicas.waiting() == 0
+
+
+def about(replicas: Replicas, digest: bytes) -> Job:
+    ticket = replicas.arrive()
+    ticket.choose("base")
+    (job,) = ticket.submit(Prompt([], [Picture(digest, lambda: Image.new("RGB", (2, 2)))]))
+    return job
+
+
+def test_questions_about_a_picture_go_to_who_has_read_it_unless_it_is_busier() -> None:
+    one, other = FakeModel(), FakeModel()
+    with running(one, other, max_batch=1) as replicas:
+        for _ in range(4):
+            about(replicas, b"a").future.result(5)
+        assert (len(one.batches), len(other.batches)) == (4, 0)
+        one.go.clear()
+        held = [about(replicas, b"a")]
+        held.append(about(replicas, b"b"))  # a new one goes to who has least to do
+        held[1].future.result(5)
+        while replicas._engines[1].load():  # closed right after the answer is there
+            time.sleep(0.001)
+        assert (len(one.batches), len(other.batches)) == (5, 1)
+        held += [about(replicas, b"a") for _ in range(_MARGIN)]
+        assert len(other.batches) == 1 and replicas._engines[0].load() == 1 + _MARGIN
+        moved = about(replicas, b"a")
+        moved.future.result(5)  # too much to do: read anew, and remembered there from now on
+        assert len(other.batches) == 2
+        about(replicas, b"a").future.result(5)
+        assert len(other.batches) == 3
+        assert replicas._engines[0].load() == 1 + _MARGIN
+        one.go.set()
+        for job in held:
+            job.future.result(5)
+        while any(engine.load() for engine in replicas._engines):
+            time.sleep(0.001)
+        assert replicas.waiting() == 0
+
+
+def test_a_request_stays_where_it_is_when_the_reader_is_full() -> None:
+    one, other = FakeModel(), FakeModel()
+    with running(one, other, max_waiting=1, max_batch=1) as replicas:
+        about(replicas, b"a").future.result(5)
+        one.go.clear()
+        one.started.clear()
+        held = [about(replicas, b"a")]
+        assert one.started.wait(5)
+        held.append(about(replicas, b"a"))  # queued: there is no place more
+        about(replicas, b"a").future.result(5)
+        assert len(other.batches) == 1
+        one.go.set()
+        for job in held:
+            job.future.result(5)
 
 
 def test_it_is_full_only_when_every_replica_is() -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from model_server.training.settings import Settings
 
 __all__ = ["main", "write_card"]
 
@@ -63,6 +66,7 @@ world of `model_server.worlds`; for photographs serve a larger model (see docs).
 * **Input**: the view in `regiontext.json`: {_view(about["view"])}. The processor scales the picture to fit a square and
   pads it; nothing is cropped away.
 * **Training**: {_training(about)}
+{_made_by(card)}
 * **Held back**: {held_back}. Neither their pixels nor their words were ever trained on, so teaching them by
   corrections is a fair test.
 
@@ -93,11 +97,10 @@ kind of mark in turn, asked over HTTP. Free text is greedy and must match exactl
 * Photographs, drawings and anything else outside the generated world: the answers mean nothing.
 * Size and spatial relations are read from the evidence line of the prompt, not from the pixels; without it they are
   guesses.
-* At most two marked regions. In a picture of two, small objects are a few pixels: take the captions of the regions
-  instead of the relation sentence.
-* The whole picture instead of a crop: the mark is followed, but at 112 px four captions in ten are wrong in a word and
-  small objects are not seen.
-* Yes or no about colour, material or shape, and what two objects share: chance, or little better. Ask with choices.
+* At most two marked regions, each in a picture of its own. What they share is known better of colours and materials
+  than of shapes, whose names are the hardest to tell.
+* The whole picture instead of a crop: the mark is followed, but at 112 px many captions are wrong in a word (see the
+  controls above) and small objects are not seen.
 
 ## Use without regiontext
 
@@ -123,6 +126,21 @@ def _training(about: Mapping[str, Any]) -> str:
         f"  {world['seed']}), with ten kinds of mark in random styles: {training['minutes']:g} minutes, "
         f"{training['steps']} steps. No other data.{notes}"
     )
+
+
+def _made_by(card: Mapping[str, Any]) -> str:
+    defaults, training = asdict(Settings()), card["training"]
+    chosen = {name: training.get(name, value) for name, value in defaults.items()}
+    if chosen["minutes"] and chosen["steps"]:
+        del chosen["steps"]  # how far the minutes brought it
+    options = [
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in chosen.items()
+        if value != defaults[name]
+    ]
+    code = f", code of commit {card['commit']}" if card.get("commit") else ""
+    said = " ".join(["python -m model_server.training.pretrain --out DIR", *options])
+    return f"* **Command**, with the settings at its end{code}: `{said}`"
 
 
 def _asked(told: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:

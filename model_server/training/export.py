@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -25,7 +26,7 @@ from regiontext.marks.kinds import COLOURS
 from regiontext.questions.wordings import PARAPHRASES, WORDINGS
 from regiontext.relations import SPATIAL
 
-__all__ = ["NAME", "export", "world_tokenizer"]
+__all__ = ["NAME", "commit", "export", "world_tokenizer"]
 
 NAME = "regiontext-mini"
 
@@ -50,6 +51,21 @@ def world_tokenizer(
     for sentence in [*SPATIAL, *pairs.SAME, *wordings]:
         spoken |= {w.strip("?.,:") for w in sentence.split() if "{" not in w} - {""}
     return tokens.train_tokenizer(corpus, vocabulary=vocabulary_size, words=spoken)
+
+
+def commit() -> str:
+    """The commit of the code at work, short, with "-dirty" where it is changed; empty where git does not keep it."""
+    here = Path(__file__)
+    said = ""
+    # The first fails for a copy that lies in somebody else's repository.
+    for asked in (["ls-files", "--error-unmatch", here.name], ["describe", "--always", "--dirty"]):
+        command = ["git", "-C", str(here.parent), *asked]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        said = done.stdout.strip()
+    return said
 
 
 def export(
@@ -77,7 +93,7 @@ def export(
         "region_input": "overlay",
         "view": settings.view.to_dict(),
         "max_regions": 2,
-        # It tells how two objects lie, but mixes them up when it names both.
+        # Composed of captions and a choice, each with its confidence, they are right more often.
         "relation_sentences": "composed",
         # A material that it has never seen is new to the vision tower, too.
         "lora_targets": "all",
@@ -85,6 +101,7 @@ def export(
         "card": {
             "parameters": sum(p.numel() for p in model.parameters()),
             "training": shown,
+            "commit": commit(),
             "held_back": dict(vocabulary.HELD_BACK),
         },
     }

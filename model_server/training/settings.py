@@ -31,7 +31,7 @@ class Settings:
     minutes: float = 45.0
     start: str = ""
     readout_steps: int = 100
-    scope: str = "crop"
+    scope: str = "each"
     evidence: int = 1
     vary: int = 1
     tower_share: float = 0.33

@@ -28,9 +28,9 @@ _DRAWN_MORE_OFTEN: tuple[str, ...] = ("mask", "patch")
 
 
 def bundled_view() -> View:
-    """The view of the bundled model: a crop with the region's rectangle on it, its size and place as text."""
+    """The view of the bundled model: a crop of each region with its rectangle on it, its size and place as text."""
     return View(
-        scope="crop", kind="rectangle", context=0.3, min_side=48, max_side=224, evidence=True
+        scope="each", kind="rectangle", context=0.3, min_side=48, max_side=224, evidence=True
     )
 
 

@@ -21,6 +21,7 @@ from model_server.regionbench.items import (
 from model_server.regionbench.score import confidence, figures, fits_better
 from model_server.worlds import vocabulary
 from model_server.worlds.drawing import TRAINED_KINDS, bundled_view
+from regiontext.marks.view import View
 
 VIEW = bundled_view()
 CLIENT = httpx.Client
@@ -170,6 +171,44 @@ def test_questions_are_put_as_the_product_puts_them():
     assert seen[1]["structured_outputs"] == {"choice": list(some[1].options)}
 
 
+def test_a_busy_server_is_asked_again(monkeypatch):
+    monkeypatch.setattr("model_server.regionbench.ask.time.sleep", lambda _: None)
+    refusals = [429, 503, 429]
+
+    def answer(request):
+        if refusals:
+            return httpx.Response(refusals.pop())
+        return httpx.Response(200, json={"choices": [{"message": {"content": "a star"}}]})
+
+    (item,) = region_items(VIEW, 1, asked=("caption",))
+    with CLIENT(base_url="http://model", transport=httpx.MockTransport(answer)) as client:
+        assert ask_all(client, "mini", [item])[0].text == "a star"
+
+
+def test_a_server_that_announces_no_view_is_shown_what_the_product_shows_it(monkeypatch, capsys):
+    def answer(request):
+        return httpx.Response(200, json={"data": [{"id": "mini"}]})
+
+    def client(**_):
+        return CLIENT(base_url="http://model", transport=httpx.MockTransport(answer))
+
+    shown = []
+    monkeypatch.setattr("model_server.regionbench.__main__.httpx.Client", client)
+    monkeypatch.setattr(
+        "model_server.regionbench.__main__.questions",
+        lambda view, regions, *, seed: shown.append(view) or [],
+    )
+    monkeypatch.setattr("model_server.regionbench.__main__.figures", lambda _: {"claims": {}})
+    call = ["--url", "http://model", "--model", "mini"]
+    for given in ([], ["--view", '{"scope": "both", "evidence": true}']):
+        with pytest.raises(KeyError):  # no figures to print of no questions
+            main([*call, *given])
+    assert shown == [View(), View(scope="both", evidence=True)]
+    with pytest.raises(SystemExit):
+        main([*call, "--view", '{"scope": "nowhere"}'])
+    assert "nowhere" in capsys.readouterr().err
+
+
 def test_a_run_over_http_says_what_it_asked(monkeypatch, tmp_path, capsys):
     seen: list[dict] = []
     monkeypatch.setattr("model_server.regionbench.__main__.httpx.Client", lambda **_: _server(seen))
@@ -187,7 +226,7 @@ def test_a_run_over_http_says_what_it_asked(monkeypatch, tmp_path, capsys):
     out = tmp_path / "told.json"
     call = ["--url", "http://model", "--model", "mini", "--regions", "2", "--json", str(out)]
     assert main(call) == 0
-    assert [each[:2] for each in asked_for] == [("whole", 4), ("crop", 2)]
+    assert [each[:2] for each in asked_for] == [("whole", 4), ("each", 2)]
     last = capsys.readouterr().out.splitlines()[-1]
     assert json.loads(last) == json.loads(out.read_text())["claims"]
     assert main(["--url", "http://model", "--model", "nobody"]) == 2

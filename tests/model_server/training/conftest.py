@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -18,4 +19,5 @@ def tokenizer():
 def some():
     from model_server.worlds.samples import bundled_view, examples
 
-    return list(islice(examples(2, bundled_view()), 24))
+    # Of one picture each, so that any of them make a batch.
+    return list(islice(examples(2, replace(bundled_view(), scope="crop")), 24))

@@ -21,6 +21,7 @@ ABOUT = {
     "card": {
         "parameters": 4_900_000,
         "training": {"start": "older", "minutes": 10.0, "steps": 42, "notes": "Stopped once."},
+        "commit": "abc1234",
         "held_back": {"colour": "teal"},
     },
 }
@@ -57,6 +58,11 @@ def test_figures_reach_both_files(folder, tmp_path):
     ):
         assert line in readme
     assert "from the weights of `older`" in readme and "Stopped once." in readme
+    assert "code of commit abc1234" in readme
+    assert (
+        "`python -m model_server.training.pretrain --out DIR --minutes 10.0 --start older`"
+        in readme
+    )
     assert "mark removed" not in readme and "size, choices" not in readme
     about = json.loads((folder / "regiontext.json").read_text())
     assert about["card"]["evaluation"]["claims"] == {"caption_exact": 0.5}

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from model_server.architectures.tiny import build_model, build_processor  # noqa: E402
 from model_server.training import pretrain, settings  # noqa: E402
 from model_server.training.evaluate import answer_closed, answer_open, evaluate  # noqa: E402
+from model_server.training.export import commit  # noqa: E402
 from model_server.training.objective import (  # noqa: E402
     DenseHeads,
     collate,
@@ -159,8 +160,7 @@ def test_dense_labels_tell_two_marks_apart(some):
 
 
 def test_a_picture_for_each_of_a_pair_tells_of_the_one_that_is_marked_in_it(tokenizer):
-    view = replace(bundled_view(), scope="each")
-    pair = next(e for e in examples(4, view, training=False, kinds=("same",)))
+    pair = next(e for e in examples(4, bundled_view(), training=False, kinds=("same",)))
     labels = dense_labels(pair, SHAPE)
     assert labels.shape == (2, len(DENSE), SHAPE.image_tokens)
     encoded = encode(pair, tokenizer, SHAPE, np.random.default_rng(0), spelling=0)
@@ -175,11 +175,13 @@ def test_a_picture_for_each_of_a_pair_tells_of_the_one_that_is_marked_in_it(toke
 
 def test_examples_of_one_and_of_two_pictures_are_learnt_as_one_batch(tokenizer):
     torch.manual_seed(0)
-    view = replace(bundled_view(), scope="each")
     model = build_model(tokenizer, SHAPE)
     heads, readouts = DenseHeads(SHAPE.vision_width), Readouts(SHAPE.text_width)
     rng = np.random.default_rng(0)
-    items = [encode(e, tokenizer, SHAPE, rng) for e in islice(examples(5, view, vary=False), 12)]
+    items = [
+        encode(e, tokenizer, SHAPE, rng)
+        for e in islice(examples(5, bundled_view(), vary=False), 12)
+    ]
     alike = [[item for item in items if len(item.pixels) == count] for count in (1, 2)]
     assert all(alike)
 
@@ -327,8 +329,9 @@ def test_a_run_goes_on_from_given_weights_with_their_tokenizer(run):
 def test_a_run_writes_a_model_folder_that_answers(run):
     _, (out, _) = run
     about = json.loads((out / "regiontext.json").read_text())
-    assert about["name"] == "regiontext-mini" and about["view"]["scope"] == "crop"
+    assert about["name"] == "regiontext-mini" and about["view"]["scope"] == "each"
     assert about["world"]["seed"] == 0 and about["region_input"] == "overlay"
+    assert about["card"]["commit"] == commit()
 
     from transformers import AutoModelForImageTextToText, AutoProcessor
 

@@ -89,7 +89,7 @@ def test_spelling_never_spells_a_held_back_word():
 
 
 def test_labels_of_an_example_are_those_of_its_crop():
-    for example in _examples(20):
+    for example in islice(examples(3, replace(bundled_view(), scope="crop")), 20):
         (labels,), (picture,) = example.labels, example.images
         height, width = labels.shape
         assert abs(width / height - picture.width / picture.height) < 0.05 * width / height
@@ -97,8 +97,7 @@ def test_labels_of_an_example_are_those_of_its_crop():
 
 
 def test_of_a_pair_with_a_picture_each_the_labels_are_those_of_each_crop():
-    view = replace(bundled_view(), scope="each")
-    for example in islice(examples(3, view, training=False, kinds=("relation",)), 10):
+    for example in islice(examples(3, bundled_view(), training=False, kinds=("relation",)), 10):
         assert len(example.images) == len(example.labels) == 2
         assert example.members == ((0,), (1,)) and len(example.styles) == 2
         for picture, labels, target in zip(
@@ -156,14 +155,12 @@ def test_training_marks_are_of_every_trained_kind_and_no_other():
     rng = np.random.default_rng(0)
     views = [training_view(rng, bundled_view()) for _ in range(600)]
     assert {view.kind for view in views} == set(TRAINED_KINDS) and "number" not in TRAINED_KINDS
-    assert {view.scope for view in views} == {"crop", "whole"}
+    assert {view.scope for view in views} == {"each", "whole"}
     steady = [training_view(rng, bundled_view(), vary=False) for _ in range(50)]
-    assert all(view.scope == "crop" and view.context == 0.3 for view in steady)
+    assert all(view.scope == "each" and view.context == 0.3 for view in steady)
 
 
 def test_two_pictures_of_one_view_come_together():
-    from dataclasses import replace
-
     example = next(examples(0, replace(bundled_view(), scope="both")))
     assert len(example.images) == 2
 

@@ -352,6 +352,7 @@ class _Asking:
         with self._assistant.metrics.stage("render"):
             everyone = list(self._regions.values())
             rendered = render(self._picture.image, regions, self._served.view, among=everyone)
+            _ = rendered.hash  # made here, beside the event loop
             return rendered, [data_url(image) for image in rendered.images]
 
     async def _load_adapter(self) -> None:

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -148,16 +149,25 @@ class View:
 class Rendered:
     """What the model is shown.
 
-    images: RGB. phrases: one per region, in order. evidence: "" if the view has it off. hash:
-    sha256 hex over the final pixels and the view's hash. marks: per picture one per region that is
-    marked in it, in pixels of that picture before it was scaled down.
+    images: RGB. phrases: one per region, in order. evidence: "" if the view has it off. view: how
+    they are shown. marks: per picture one per region that is marked in it, in pixels of that
+    picture before it was scaled down.
     """
 
     images: tuple[Image.Image, ...]
     phrases: tuple[str, ...]
     evidence: str
-    hash: str
+    view: View
     marks: tuple[tuple[Mark, ...], ...] = ()
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 hex over the final pixels and the view's hash; made when first asked for."""
+        digest = hashlib.sha256(self.view.hash.encode())
+        for image in self.images:
+            digest.update(repr(image.size).encode())
+            digest.update(image.tobytes())
+        return digest.hexdigest()
 
 
 def render(
@@ -193,7 +203,7 @@ def render(
         images=images,
         phrases=tuple(phrase(style) for style in styles),
         evidence=_evidence(image, regions, view, among),
-        hash=_hash(images, view),
+        view=view,
         marks=marks,
     )
 
@@ -260,14 +270,6 @@ def _fit(image: Image.Image, max_side: int) -> Image.Image:
         return image
     width, height = (max(1, round(side * max_side / longest)) for side in image.size)
     return image.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def _hash(images: Sequence[Image.Image], view: View) -> str:
-    digest = hashlib.sha256(view.hash.encode())
-    for image in images:
-        digest.update(repr(image.size).encode())
-        digest.update(image.tobytes())
-    return digest.hexdigest()
 
 
 def _check(image: Image.Image, regions: Sequence[Region]) -> None:

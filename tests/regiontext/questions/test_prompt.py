@@ -41,7 +41,7 @@ def test_a_pair_is_named_in_its_order() -> None:
 
 def test_braces_in_the_wording_stay() -> None:
     question = Question("f", "open", "What is {this} at {mark}, 100 %?", region_ids=("a",))
-    shown = Rendered((), ("there",), "", "")
+    shown = Rendered((), ("there",), "", View())
     assert prompt(question, shown) == "What is {this} at there, 100 %?"
 
 

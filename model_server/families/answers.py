@@ -19,7 +19,7 @@ from model_server.families.chat import end_tokens
 from model_server.families.tokens import token_bytes
 from model_server.jobs import Answer, Token
 
-__all__ = ["Writer", "fail", "too_long", "unreadable"]
+__all__ = ["Writer", "check_room", "fail", "unreadable"]
 
 log = logging.getLogger("model_server")
 
@@ -161,7 +161,13 @@ def fail(job: Job, error: Exception) -> None:
         job.future.set_exception(told(error))
 
 
-def too_long(length: int, limit: int) -> RequestError:
+def check_room(length: int, options: Sequence[Sequence[int]], limit: int) -> None:
+    """Raise RequestError for a prompt of `length` tokens that leaves no room for its longest option, or for a token."""
+    if length + max((len(ids) - 1 for ids in options), default=1) > limit:
+        raise _too_long(length, limit)
+
+
+def _too_long(length: int, limit: int) -> RequestError:
     """A prompt that does not fit the model."""
     return RequestError(
         f"The prompt has {length} tokens, images included; the model takes {limit} with the "

@@ -20,7 +20,7 @@ from model_server.adapters import Adapters
 from model_server.batches import Job
 from model_server.decoding import decode
 from model_server.errors import RequestError
-from model_server.families.answers import Writer, fail, too_long
+from model_server.families.answers import Writer, check_room, fail
 from model_server.families.chat import question_turn
 from model_server.families.whole import Whole, WholePrompts
 from model_server.jobs import Picture, Prompt, Sampling
@@ -61,9 +61,7 @@ class OverlayModel:
         Raises RequestError, also for a prompt that leaves no room for an answer.
         """
         ready = self._prompts.prepare(prompt)
-        longest = max((len(ids) - 1 for ids in ready.options), default=1)
-        if ready.length + longest > self.limit:
-            raise too_long(ready.length, self.limit)
+        check_room(ready.length, ready.options, self.limit)
         return ready
 
     def group(self, job: Job) -> Hashable:

@@ -22,7 +22,7 @@ from model_server.batches import Job
 from model_server.decoder import Decoder, Rows
 from model_server.decoding import Row, decode_packed, segments
 from model_server.errors import RequestError
-from model_server.families.answers import Writer, fail, too_long
+from model_server.families.answers import Writer, check_room, fail
 from model_server.families.chat import question_turn
 from model_server.families.embedding import embedded
 from model_server.families.prompts import Prefix, Prompts, Ready
@@ -93,9 +93,7 @@ class PackedModel:
         Raises RequestError, also for a prompt that leaves no room for an answer.
         """
         ready = self._prompts.prepare(prompt)
-        longest = max((len(ids) - 1 for ids in ready.options), default=1)
-        if ready.length + longest > self.limit:
-            raise too_long(ready.length, self.limit)
+        check_room(ready.length, ready.options, self.limit)
         return ready
 
     def group(self, job: Job) -> Hashable:

@@ -21,7 +21,8 @@ from backend.arms import draw_into_arm, trapped
 from backend.cache import BoundedCache
 from backend.clicks import ClickBook
 from backend.data_urls import data_url
-from backend.errors import BackendError, ModelUnavailable, UnknownModel
+from backend.errors import ModelUnavailable, UnknownModel
+from backend.failures import Failure, failure_of
 from backend.images import Images
 from backend.metrics import Metrics
 from backend.model_answers import Answer
@@ -33,7 +34,6 @@ from backend.settings import Settings
 from backend.shadow import Shadow, Unseen
 from backend.store import Store, SuggestionRow
 from backend.store import queries as stored
-from regiontext.errors import RegiontextError
 from regiontext.images import image_hash, load_image
 from regiontext.labelstudio.answers import accepted
 from regiontext.labelstudio.config import LabelingConfig
@@ -45,7 +45,6 @@ from regiontext.region import Region
 __all__ = [
     "Answered",
     "Assistant",
-    "Failure",
     "Listener",
     "Path",
     "Picture",
@@ -80,14 +79,6 @@ class Suggestion:
     value: tuple[str, ...]
     confidence: float | None
     model_version: str
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a question got no answer, in one line; temporary if asking later may get one."""
-
-    reason: str
-    temporary: bool
 
 
 @dataclass(frozen=True)
@@ -244,7 +235,7 @@ async def answer(
         late_or_failed = "late" if isinstance(fault, TimeoutError) else "failed"
         assistant.metrics.question(path, late_or_failed if fault else "answered")
         if fault is not None:
-            result.failures[question.region_ids, question.field] = _failure(fault)
+            result.failures[question.region_ids, question.field] = failure_of(fault)
             continue
         rows.append(
             SuggestionRow(
@@ -390,13 +381,3 @@ async def _in_time(work: Coroutine[Any, Any, Served], deadline: float | None) ->
         return await asyncio.wait_for(work, _left(deadline))
     except TimeoutError as error:
         raise ModelUnavailable("the model server is too slow to say what it serves") from error
-
-
-def _failure(fault: BaseException) -> Failure:
-    """For the annotator; what was not raised on purpose goes to the log with its trace."""
-    if isinstance(fault, (BackendError, RegiontextError, TimeoutError)):
-        temporary = isinstance(fault, (ModelUnavailable, UnknownModel, TimeoutError))
-        return Failure(" ".join(str(fault).split()), temporary)
-    _log.error("asking failed", exc_info=fault)
-    name = type(fault).__name__
-    return Failure(f"internal error ({name}); see the log of regiontext", temporary=False)

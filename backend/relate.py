@@ -13,7 +13,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from backend.assistant import Answered, Assistant, Failure, Path, Picture, Suggestion, answer
+from backend.assistant import Answered, Assistant, Path, Picture, Suggestion, answer
+from backend.failures import Failure
 from regiontext.claims import check_claim
 from regiontext.labelstudio.config import LabelingConfig
 from regiontext.questions.question import Question

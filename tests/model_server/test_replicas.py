@@ -60,7 +60,9 @@ def test_questions_about_a_picture_go_to_who_has_read_it_unless_it_is_busier() -
             about(replicas, b"a").future.result(5)
         assert (len(one.batches), len(other.batches)) == (4, 0)
         one.go.clear()
+        one.started.clear()
         held = [about(replicas, b"a")]
+        assert one.started.wait(5)
         held.append(about(replicas, b"b"))  # a new one goes to who has least to do
         held[1].future.result(5)
         while replicas._engines[1].load():  # closed right after the answer is there

@@ -198,9 +198,7 @@ def _trl(data: Path, out: Path, steps: int) -> float:
             }
         )
     base = find_model(BUNDLED)
-    model, processor = load_checkpoint(
-        base, device="cpu", dtype="float32", attn_implementation="eager"
-    )
+    model, processor = load_checkpoint(base, device="cpu", attn_implementation="eager")
     moments: list[float] = []
 
     class Clock(TrainerCallback):

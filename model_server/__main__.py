@@ -153,7 +153,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DEVICE[,DEVICE...]",
         help="auto, cpu, cuda, cuda:N or mps; several, such as cuda:0,cuda:1, each get the whole model",
     )
-    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    parser.add_argument(
+        "--dtype",
+        default="auto",
+        help="auto, float32, mixed (float32, products in bfloat16), bfloat16 or float16 (default: on a CPU mixed where "
+        "it multiplies bfloat16 itself, else float32; on a GPU bfloat16)",
+    )
     parser.add_argument(
         "--max-batch",
         type=_number,

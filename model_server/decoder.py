@@ -80,9 +80,12 @@ class Rows:
 
 
 class Decoder:
-    """The language model of `model`, whose weights it shares."""
+    """The language model of `model`, whose weights it shares.
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    `products`: the dtype of the layers' matrices, by default the model's.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, products: torch.dtype | None = None) -> None:
         text = _language_model(model)
         assert text is not None
         config = text.config
@@ -99,10 +102,10 @@ class Decoder:
         self._scale = float(first.scaling)
         self._eps = float(text.norm.variance_epsilon)
         self._layers = list(text.layers)
-        self.fused = Fused(model, linear_groups(self._layers, _FUSED))
+        self.fused = Fused(model, linear_groups(self._layers, _FUSED), dtype=products)
         self._weights = self._with_norms(self.fused.weights)
         self._merged: tuple[list[Pair], list[Tensor]] | None = None
-        self._pool = self._weights[1].new_empty(0)
+        self._pool = self._norm.weight.new_empty(0)
 
     @staticmethod
     def fits(model: PreTrainedModel) -> bool:
@@ -142,7 +145,7 @@ class Decoder:
 
     def rows(self, count: int, columns: int) -> Rows:
         """Empty rows with room for so many columns, on memory that the next call may use again."""
-        weight = self._weights[1]
+        weight = self._norm.weight
         shape = (self.layer_count, 2, count, self.kv_heads, columns, self.head_dim)
         size = math.prod(shape)
         # Columns not shown are read all the same and times zero: they must hold numbers.
@@ -278,9 +281,9 @@ class Decoder:
 
     def _rotations(self, count: int) -> tuple[Tensor, Tensor]:
         if self._angles is None or len(self._angles[0]) < count:
-            weight = self._weights[1]
+            weight = self._norm.weight
             places = torch.arange(max(count, 512), device=weight.device)
-            cos, sin = self._rotary(weight[:1], places[None])
+            cos, sin = self._rotary(weight, places[None])
             half = sin.shape[-1] // 2
             sin = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
             self._angles = (cos[0, :, None], sin[0, :, None])

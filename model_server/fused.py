@@ -26,12 +26,20 @@ class Fused:
     Args:
         model: names the layers.
         groups: the layers of each group read the same input; their outputs are joined in this order.
+        dtype: of the matrices, that of the layers by default. The model's own modules get it, too, and then run by
+            themselves only on inputs of it.
     """
 
-    def __init__(self, model: nn.Module, groups: Sequence[Sequence[nn.Linear]]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        groups: Sequence[Sequence[nn.Linear]],
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         self._names = {module: name for name, module in model.named_modules()}
         self._groups = [list(group) for group in groups]
-        self.weights: list[Pair] = [_join(group) for group in self._groups]
+        self.weights: list[Pair] = [_join(group, dtype) for group in self._groups]
         self._merged: tuple[str, list[Pair]] | None = None
         self._low: dict[str, list[Tensor]] = {}
 
@@ -111,8 +119,9 @@ def linear_groups(
 
 
 @torch.no_grad()
-def _join(group: Sequence[nn.Linear]) -> Pair:
-    weight = torch.cat([module.weight.data for module in group])
+def _join(group: Sequence[nn.Linear], dtype: torch.dtype | None) -> Pair:
+    dtype = dtype or group[0].weight.dtype
+    weight = torch.cat([module.weight.data for module in group]).to(dtype)
     bias = weight.new_empty(0)
     if any(module.bias is not None for module in group):
         bias = torch.cat(
@@ -120,7 +129,7 @@ def _join(group: Sequence[nn.Linear]) -> Pair:
                 weight.new_zeros(module.out_features) if module.bias is None else module.bias.data
                 for module in group
             ]
-        )
+        ).to(dtype)
     row = 0
     for module in group:  # the model keeps working, on the same memory
         module.weight.data = weight[row : row + module.out_features]

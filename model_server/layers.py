@@ -3,7 +3,8 @@
 Llama's layers (Touvron et al. 2023; transformers' `LlamaModel`): root-mean-square norms, rotary
 embeddings, grouped-query attention, a gated MLP. A pass over a few tokens is many small operations; with
 the interpreter between them they take twice as long, and wait for each other thread that runs Python.
-Knows nothing of models as objects: weights come as a list.
+The matrices may be narrower than everything else, bfloat16 beside float32: what goes through them is narrowed,
+sums, norms and attention are not. Knows nothing of models as objects: weights come as a list.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def _rotate_(x: Tensor, cos: Tensor, sin: Tensor) -> None:
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    x = x.to(weight.dtype)
     if bias.numel() > 0:
         return F.linear(x, weight, bias)
     return F.linear(x, weight)
@@ -58,7 +60,29 @@ def _add_low_rank(
             b = low[index][place + 1]
             start = starts[index]
             end = ends[index]
-            y[start:end].addmm_(F.linear(x[start:end], a), b.t())
+            y[start:end].addmm_(F.linear(x[start:end].to(a.dtype), a), b.t())
+
+
+def _added(
+    x: Tensor,
+    y: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    low: list[list[Tensor]],
+    starts: list[int],
+    ends: list[int],
+    place: int,
+) -> Tensor:
+    # What a layer makes of y, on top of x.
+    if x.dtype != weight.dtype:
+        made = _linear(y, weight, bias)
+        _add_low_rank(made, y, low, starts, ends, place)
+        return x + made
+    x = torch.addmm(x, y, weight.t())
+    if bias.numel() > 0:
+        x = x + bias
+    _add_low_rank(x, y, low, starts, ends, place)
+    return x
 
 
 def _activated(x: Tensor, activation: int) -> Tensor:
@@ -102,7 +126,7 @@ def _run(
         y = _norm(x, weights[at], eps)
         qkv = _linear(y, weights[at + 1], weights[at + 2])
         _add_low_rank(qkv, y, low, starts, ends, 8 * layer)
-        qkv = qkv.view(x.shape[0], heads + 2 * kv_heads, width)
+        qkv = qkv.to(x.dtype).view(x.shape[0], heads + 2 * kv_heads, width)
         _rotate_(qkv[:, : heads + kv_heads], cos, sin)
         new = qkv[:, heads:].reshape(-1, width)
         kept[layer].view(-1, width).index_copy_(0, places, new)
@@ -133,10 +157,7 @@ def _run(
         flat = attended.transpose(1, 2).reshape(rows * wide, heads * width)
         if slots is not None:
             flat = flat.index_select(0, slots)
-        x = torch.addmm(x, flat, weights[at + 4].t())
-        if weights[at + 5].numel() > 0:
-            x = x + weights[at + 5]
-        _add_low_rank(x, flat, low, starts, ends, 8 * layer + 2)
+        x = _added(x, flat, weights[at + 4], weights[at + 5], low, starts, ends, 8 * layer + 2)
         y = _norm(x, weights[at + 6], eps)
         both = _linear(y, weights[at + 7], weights[at + 8])
         _add_low_rank(both, y, low, starts, ends, 8 * layer + 4)
@@ -144,10 +165,7 @@ def _run(
         gate = both[:, :hidden]
         gate = _activated(gate, activation)
         gate = gate * both[:, hidden:]
-        x = torch.addmm(x, gate, weights[at + 10].t())
-        if weights[at + 11].numel() > 0:
-            x = x + weights[at + 11]
-        _add_low_rank(x, gate, low, starts, ends, 8 * layer + 6)
+        x = _added(x, gate, weights[at + 10], weights[at + 11], low, starts, ends, 8 * layer + 6)
     return x
 
 
@@ -175,21 +193,16 @@ def _see(
         y = F.layer_norm(x, [width], weights[at], weights[at + 1], eps)
         qkv = _linear(y, weights[at + 2], weights[at + 3])
         _add_low_rank(qkv, y, lows, starts, ends, 8 * layer)
-        parts = qkv.view(images, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        parts = qkv.to(x.dtype).view(images, tokens, 3, heads, width // heads)
+        parts = parts.permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(parts[0], parts[1], parts[2])
         flat = attended.transpose(1, 2).reshape(images * tokens, width)
-        x = torch.addmm(x, flat, weights[at + 4].t())
-        if weights[at + 5].numel() > 0:
-            x = x + weights[at + 5]
-        _add_low_rank(x, flat, lows, starts, ends, 8 * layer + 2)
+        x = _added(x, flat, weights[at + 4], weights[at + 5], lows, starts, ends, 8 * layer + 2)
         y = F.layer_norm(x, [width], weights[at + 6], weights[at + 7], eps)
         hidden = _linear(y, weights[at + 8], weights[at + 9])
         _add_low_rank(hidden, y, lows, starts, ends, 8 * layer + 4)
         hidden = _activated(hidden, activation)
-        x = torch.addmm(x, hidden, weights[at + 10].t())
-        if weights[at + 11].numel() > 0:
-            x = x + weights[at + 11]
-        _add_low_rank(x, hidden, lows, starts, ends, 8 * layer + 6)
+        x = _added(x, hidden, weights[at + 10], weights[at + 11], lows, starts, ends, 8 * layer + 6)
         states.append(x)
     return torch.cat([states[index].view(images, tokens, width) for index in chosen], dim=-1)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "alike", "plan"]
 
 Ints = NDArray[np.int64]
 
@@ -47,6 +47,15 @@ class Plan:
     last: Ints
     branches: list[list[int]]
     read: Ints
+
+
+def alike(several: Sequence[Sequence[int]]) -> int:
+    """How many tokens all of them begin with; `several` holds at least one."""
+    least = min(several, key=len)
+    for place, token in enumerate(least):
+        if any(own[place] != token for own in several):
+            return place
+    return len(least)
 
 
 def plan(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -27,9 +28,12 @@ _FUSED = (
 
 
 class Tower:
-    """The vision tower and projector of `model`, whose weights it shares."""
+    """The vision tower and projector of `model`, whose weights it shares.
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    `products`: the dtype of the layers' matrices, by default the model's.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, products: torch.dtype | None = None) -> None:
         tower: Any = model.model.vision_tower
         chosen = feature_layers(model)
         project = projector(model)
@@ -42,7 +46,7 @@ class Tower:
         self._eps = float(tower.config.layer_norm_eps)
         self._activation = ACTIVATIONS[tower.config.hidden_act]
         self._layers = list(tower.encoder.layers)
-        self.fused = Fused(model, linear_groups(self._layers, _FUSED))
+        self.fused = Fused(model, linear_groups(self._layers, _FUSED), dtype=products)
         self._weights = self._with_norms(self.fused.weights)
         self._merged: tuple[list[Pair], list[Tensor]] | None = None
 

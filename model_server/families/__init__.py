@@ -22,7 +22,7 @@ def open_model(
 
     Args:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        dtype: ``auto`` is float32 on a CPU and bfloat16 on a GPU.
+        dtype: as `pick_precision` takes it; ``auto`` is mixed or float32 on a CPU and bfloat16 on a GPU.
         threads: CPU threads of this process's torch; None leaves torch's default.
 
     Raises ModelFolderError when the folder cannot be served.
@@ -34,14 +34,18 @@ def open_model(
         )
     import torch
 
-    from model_server.families.checkpoint import load_checkpoint
+    from model_server.families.checkpoint import load_checkpoint, pick_device, pick_precision
     from model_server.families.overlay import OverlayModel
     from model_server.families.packed import PackedModel
 
     if threads:
         torch.set_num_threads(threads)
-    model, processor = load_checkpoint(folder, device=device, dtype=dtype)
-    packs = PackedModel.fits(model, processor)
-    served = (PackedModel if packs else OverlayModel)(model, processor)
+    precision = pick_precision(dtype, pick_device(device))
+    model, processor = load_checkpoint(folder, device=device, dtype=precision.states)
+    served: Model
+    if PackedModel.fits(model, processor):
+        served = PackedModel(model, processor, products=precision.products)
+    else:
+        served = OverlayModel(model, processor)
     served.warm_up()
     return served

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from model_server.families.pictures import keep_whole
 from model_server.folder import ModelFolder
 from model_server.loading import LOADING
 
-__all__ = ["load_checkpoint", "pick_device", "pick_dtype"]
+__all__ = ["Precision", "load_checkpoint", "multiplies_bfloat16", "pick_device", "pick_precision"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -34,17 +35,54 @@ def pick_device(device: str) -> torch.device:
     return where
 
 
-def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """`auto` is float32 on a CPU, where answers then do not depend on the batch, else bfloat16."""
-    if dtype == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
+@dataclass(frozen=True)
+class Precision:
+    """How a model calculates.
+
+    Attributes:
+        states: dtype of what goes from layer to layer, of norms, attention and logits.
+        products: dtype of the layers' matrices and of what goes through them, where the model's layers are run
+            packed; everywhere else they are as `states`.
+    """
+
+    states: torch.dtype
+    products: torch.dtype
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """True if a device has instructions of its own for products of bfloat16, which then take half the time."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
+def pick_precision(dtype: str, device: torch.device) -> Precision:
+    """What ``--dtype`` means on a device.
+
+    ``mixed`` is float32 with products in bfloat16, as autocast trains models (Micikevicius et al. 2018, section 3, with
+    bfloat16): each row is still calculated apart from the others, so that answers do not depend on the batch.
+    ``auto`` is that on a CPU which multiplies bfloat16 itself, float32 on another, and bfloat16 on a GPU.
+
+    Raises ModelFolderError for an unknown name.
+    """
+    if dtype == "auto" and device.type == "cpu":
+        dtype = "mixed" if multiplies_bfloat16(device) else "float32"
+    elif dtype == "auto":
+        dtype = "bfloat16"
+    if dtype == "mixed":
+        return Precision(torch.float32, torch.bfloat16)
     if dtype not in _DTYPES:
-        raise ModelFolderError(f"dtype {dtype!r} is not one of auto, {', '.join(_DTYPES)}.")
-    return _DTYPES[dtype]
+        raise ModelFolderError(f"dtype {dtype!r} is not one of auto, mixed, {', '.join(_DTYPES)}.")
+    return Precision(_DTYPES[dtype], _DTYPES[dtype])
 
 
 def load_checkpoint(
-    folder: ModelFolder, *, device: str = "auto", dtype: str = "auto", **options: Any
+    folder: ModelFolder,
+    *,
+    device: str = "auto",
+    dtype: torch.dtype = torch.float32,
+    **options: Any,
 ) -> tuple[PreTrainedModel, ProcessorMixin]:
     """Load model (eval mode, on its device) and processor, which then shows the model whole pictures.
 
@@ -56,7 +94,7 @@ def load_checkpoint(
         processor = AutoProcessor.from_pretrained(folder.source)
         with LOADING:
             model = AutoModelForImageTextToText.from_pretrained(
-                folder.source, dtype=pick_dtype(dtype, where), **options
+                folder.source, dtype=dtype, **options
             )
     except Exception as error:  # whatever a foreign checkpoint or its code raises
         reason = " ".join(str(error).split())

@@ -1,14 +1,16 @@
 """Models around a Llama-like decoder, answering a batch in packed passes.
 
-One pass reads the pictures that were not seen before, each once for all questions about it; one reads the
-questions and, of the closed ones, all options; then the open ones are decoded together. Rows of the base
-model and of any adapters share every pass. Knows nothing of queues or HTTP.
+One pass reads the pictures that were not seen before, each once for all questions about it, and the words that
+those questions begin with; one reads the rest of the questions and, of the closed ones, all options; then the open
+ones are decoded together. Rows of the base model and of any adapters share every pass. Knows nothing of queues or
+HTTP.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,7 @@ from model_server.families.chat import question_turn
 from model_server.families.embedding import embedded
 from model_server.families.prompts import Prefix, Prompts, Ready
 from model_server.jobs import Picture, Prompt, Sampling
-from model_server.packing import Plan, plan
+from model_server.packing import Plan, alike, plan
 from model_server.tower import Tower
 
 __all__ = ["PackedModel"]
@@ -39,21 +41,48 @@ _STEADY = 8
 Kept = tuple[str | None, bytes]
 
 
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """Keys and values float[layers, 2, heads, P + W, D] of P tokens of pictures and of the W `words` behind them."""
+
+    states: Tensor
+    words: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tensor, in bytes."""
+        return self.states.nbytes
+
+    def known(self, ids: Sequence[int]) -> int:
+        """How many of a question's tokens are among the words; its last token never is, since it must be run."""
+        return min(alike([self.words, ids]), len(ids) - 1)
+
+    def begun(self, known: int) -> Tensor:
+        """The part that ends with so many of the words."""
+        return self.states[:, :, :, : self.states.shape[3] - len(self.words) + known]
+
+
 class PackedModel:
     """A model and its processor.
 
     Args:
         max_bytes: memory for what was read of pictures, so that later questions about them are cheap; by default
             256 MB, on a GPU a twentieth of its memory.
+        products: the dtype of the layers' matrices, by default the model's.
     """
 
     def __init__(
-        self, model: PreTrainedModel, processor: ProcessorMixin, *, max_bytes: int | None = None
+        self,
+        model: PreTrainedModel,
+        processor: ProcessorMixin,
+        *,
+        max_bytes: int | None = None,
+        products: torch.dtype | None = None,
     ) -> None:
         self._model = model
         self._processor = processor
-        self._decoder = Decoder(model)
-        self._tower = Tower(model) if Tower.fits(model) else None
+        self._decoder = Decoder(model, products=products)
+        self._tower = Tower(model, products=products) if Tower.fits(model) else None
         seen = self._tower.fused if self._tower else None
         head = model.get_output_embeddings()  # compiled into a step, for all rows at once
         self._adapters = Adapters(model, self._decoder.fused, seen, fixed=[head])
@@ -61,7 +90,7 @@ class PackedModel:
         self._prompts = Prompts(processor, self._writer.ends)
         self._max_bytes = max_bytes or _memory(model.device)
         self._merges = True
-        self._kept: OrderedDict[Kept, Tensor] = OrderedDict()
+        self._kept: OrderedDict[Kept, _Read] = OrderedDict()
         self._kept_bytes = 0
         self._recent: deque[str | None] = deque(maxlen=_STEADY)
         text = model.config.get_text_config()
@@ -127,21 +156,28 @@ class PackedModel:
             return
         rows.sort(key=lambda row: row[0].adapter or "")
         self._merge_the_steady([job.adapter for job, _ in rows])
-        prefixes = self._prefixes(rows)
-        before = [prefix.shape[3] if prefix is not None else 0 for prefix in prefixes]
+        read = self._pictures(rows)
+        known = [
+            own.known(ready.ids) if own else 0 for own, (_, ready) in zip(read, rows, strict=True)
+        ]
+        begun = [own and own.begun(count) for own, count in zip(read, known, strict=True)]
+        before = [start.shape[3] if start is not None else 0 for start in begun]
         layout = plan(
-            [ready.ids for _, ready in rows],
+            [ready.ids[count:] for count, (_, ready) in zip(known, rows, strict=True)],
             [[ids[:-1] for ids in ready.options] for _, ready in rows],
             before=before,
         )
         width = max(before)
         room = min(32, max(job.prompt.sampling.max_tokens for job, _ in rows))
         kept = self._decoder.rows(len(rows), layout.mask.shape[2] + room)
-        for row, prefix in enumerate(prefixes):
-            if prefix is not None:
-                kept.kept[:, :, row, :, width - before[row] : width] = prefix
+        for row, start in enumerate(begun):
+            if start is not None:
+                kept.kept[:, :, row, :, width - before[row] : width] = start
         names = [job.adapter for job, _ in rows]
         hidden = self._run(None, layout, kept, names, layout.read)
+        for row, (job, ready) in enumerate(rows):
+            columns = slice(width - before[row], width + len(ready.ids) - known[row])
+            self._remember_words(job, ready, kept.kept[:, :, row, :, columns])
         for row, (job, ready) in enumerate(rows):
             if ready.options:
                 scores = self._scores(hidden, layout, row, ready)
@@ -228,51 +264,66 @@ class PackedModel:
 
     # Pictures.
 
-    def _prefixes(self, rows: Sequence[tuple[Job, Ready]]) -> list[Tensor | None]:
-        """Keys and values [layers, 2, heads, P, D] of every row's prefix."""
-        wanted: dict[Kept, Prefix] = {}
-        keys: list[Kept | None] = []
-        for job, ready in rows:
-            key = (job.adapter, ready.prefix.key) if ready.prefix else None
-            keys.append(key)
-            if key is not None and ready.prefix is not None:
-                self.counts["hit" if key in self._kept or key in wanted else "miss"] += 1
-                if key not in self._kept:
-                    wanted[key] = ready.prefix
-        found = {key: self._kept[key] for key in keys if key is not None and key in self._kept}
-        if wanted:
-            made = self._read(wanted)
-            self._kept_bytes += sum(tensor.nbytes for tensor in made.values())
-            self._kept |= made
-            found |= made
-        for key in keys:
+    def _pictures(self, rows: Sequence[tuple[Job, Ready]]) -> list[_Read | None]:
+        """What was read of every row's pictures; of new ones also the words that several of the rows begin with."""
+        keys = [_key(job, ready) for job, ready in rows]
+        asked: dict[Kept, list[Ready]] = {}
+        for key, (_, ready) in zip(keys, rows, strict=True):
             if key is not None:
+                self.counts["hit" if key in self._kept or key in asked else "miss"] += 1
+                asked.setdefault(key, []).append(ready)
+        found = {key: self._kept[key] for key in asked if key in self._kept}
+        if wanted := {key: _beginning(own) for key, own in asked.items() if key not in found}:
+            for key, made in self._read(wanted).items():
+                found[key] = made
+                self._keep(key, made)
+        for key in asked:
+            if key in self._kept:
                 self._kept.move_to_end(key)
-        while self._kept_bytes > self._max_bytes:
-            self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
         return [None if key is None else found[key] for key in keys]
 
-    def _read(self, wanted: dict[Kept, Prefix]) -> dict[Kept, Tensor]:
-        """Run pictures and the words before them through the model."""
+    def _keep(self, key: Kept, made: _Read) -> None:
+        if key in self._kept:
+            self._kept_bytes -= self._kept[key].nbytes
+        self._kept[key] = made
+        self._kept_bytes += made.nbytes
+        while self._kept_bytes > self._max_bytes:
+            self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
+
+    def _remember_words(self, job: Job, ready: Ready, states: Tensor) -> None:
+        """Keep the words of the first question about a picture, `states` with them: the next may begin alike."""
+        key = _key(job, ready)
+        if key is not None and key in self._kept and not self._kept[key].words:
+            self._keep(key, _Read(states.clone(), ready.ids))
+
+    def _read(self, wanted: dict[Kept, tuple[Prefix, tuple[int, ...]]]) -> dict[Kept, _Read]:
+        """Run pictures, the words before them and those behind them through the model."""
         order = list(wanted)
         layout = plan(
-            [wanted[key].ids for key in order], [()] * len(order), before=[0] * len(order)
+            [(*wanted[key][0].ids, *wanted[key][1]) for key in order],
+            [()] * len(order),
+            before=[0] * len(order),
         )
         # Adapters of the language model alone share what the tower sees.
         seers = {key: key[0] if self._adapters.touches_pictures(key[0]) else None for key in order}
         seen: dict[Kept, Tensor] = {}
         for adapter in dict.fromkeys(seers.values()):
-            own = {wanted[key].key: wanted[key] for key in order if seers[key] == adapter}
+            own = {key[1]: wanted[key][0] for key in order if seers[key] == adapter}
             self._adapters.activate(adapter)
             made = embedded(self._model, list(own.values()), tower=self._tower, adapter=adapter)
             seen |= {(adapter, key): part for key, part in zip(own, made, strict=True)}
         self._adapters.activate(None)
-        parts = [seen[seers[key], key[1]] for key in order]
+        words = [self._placed(np.array(wanted[key][1], dtype=np.int64)) for key in order]
+        parts = [
+            part
+            for key, ids in zip(order, words, strict=True)
+            for part in (seen[seers[key], key[1]], self._decoder.embed(ids))
+        ]
         rows = self._decoder.rows(len(order), layout.mask.shape[2])
         nothing = layout.read[:0]  # only keys and values are wanted
         self._run(torch.cat(parts), layout, rows, [key[0] for key in order], nothing)
         return {
-            key: rows.kept[:, :, row, :, : layout.sizes[row]].clone()
+            key: _Read(rows.kept[:, :, row, :, : layout.sizes[row]].clone(), wanted[key][1])
             for row, key in enumerate(order)
         }
 
@@ -286,6 +337,20 @@ class PackedModel:
                 self._adapters.merge(name)
             except torch.OutOfMemoryError:  # a second copy does not fit: go on beside the base
                 self._merges = False
+
+
+def _key(job: Job, ready: Ready) -> Kept | None:
+    return (job.adapter, ready.prefix.key) if ready.prefix else None
+
+
+def _beginning(asked: Sequence[Ready]) -> tuple[Prefix, tuple[int, ...]]:
+    """The pictures that all are asked about, and the words that several begin with."""
+    prefix = asked[0].prefix
+    assert prefix is not None
+    if len(asked) == 1:
+        return prefix, ()
+    shared = alike([own.ids for own in asked])
+    return prefix, asked[0].ids[: min(shared, *(len(own.ids) - 1 for own in asked))]
 
 
 def _memory(device: torch.device) -> int:

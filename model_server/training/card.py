@@ -48,10 +48,12 @@ def write_card(folder: Path, told: Mapping[str, Any]) -> None:
         "right": {name: share["right"] for name, share in told["asked"].items()},
     }
     path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_readme(about, told), encoding="utf-8")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    side = config["vision_config"]["image_size"]
+    (folder / "README.md").write_text(_readme(about, told, side), encoding="utf-8")
 
 
-def _readme(about: Mapping[str, Any], told: Mapping[str, Any]) -> str:
+def _readme(about: Mapping[str, Any], told: Mapping[str, Any], side: int) -> str:
     card = about["card"]
     held_back = ", ".join(f"{name} `{word}`" for name, word in card["held_back"].items())
     return f"""# {about["name"]}
@@ -61,8 +63,8 @@ around a region with the region's mark drawn on it, and answers in a word, a phr
 regiontext can be tried, tested and fine-tuned end to end without a GPU or a download. It knows only the generated
 world of `model_server.worlds`; for photographs serve a larger model (see docs).
 
-* **Architecture**: ViP-LLaVA's (`VipLlavaForConditionalGeneration`): a CLIP vision transformer for 112 px, features of
-  three of its layers, a Llama decoder, byte-level BPE that can spell any word. bfloat16 weights.
+* **Architecture**: ViP-LLaVA's (`VipLlavaForConditionalGeneration`): a CLIP vision transformer for {side} px, features
+  of three of its layers, a Llama decoder, byte-level BPE that can spell any word. bfloat16 weights.
 * **Input**: the view in `regiontext.json`: {_view(about["view"])}. The processor scales the picture to fit a square and
   pads it; nothing is cropped away.
 * **Training**: {_training(about)}
@@ -99,7 +101,7 @@ kind of mark in turn, asked over HTTP. Free text is greedy and must match exactl
   guesses.
 * At most two marked regions, each in a picture of its own. What they share is known better of colours and materials
   than of shapes, whose names are the hardest to tell.
-* The whole picture instead of a crop: the mark is followed, but at 112 px many captions are wrong in a word (see the
+* The whole picture instead of a crop: the mark is followed, but at {side} px many captions are wrong in a word (see the
   controls above) and small objects are not seen.
 
 ## Use without regiontext

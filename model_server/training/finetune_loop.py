@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from model_server.errors import TrainingError
-from model_server.families.checkpoint import load_checkpoint
+from model_server.families.checkpoint import load_checkpoint, multiplies_bfloat16
 from model_server.folder import ModelFolder
 from model_server.training.finetune_batches import Batches, answer_logprobs, answer_sums
 from model_server.training.finetune_checkpoints import Workplace, open_workplace
@@ -76,7 +76,7 @@ def finetune(
 
     # Explicit attention: torch's fused one is slow in the backward pass on a CPU.
     model, processor = load_checkpoint(
-        base, device=ranks.device or device, dtype="float32", attn_implementation="eager"
+        base, device=ranks.device or device, attn_implementation="eager"
     )
     batches = Batches(
         model,
@@ -101,7 +101,9 @@ def finetune(
     lora.train()
     learning = [weight for weight in lora.parameters() if weight.requires_grad]
     memory = check_memory(lora, model.device, batch=settings.batch_size)
-    mixed = settings.dtype == "bfloat16" or (settings.dtype == "auto" and _has_bfloat16(model))
+    mixed = settings.dtype == "bfloat16" or (
+        settings.dtype == "auto" and multiplies_bfloat16(model.device)
+    )
     loop = _Loop(
         model=model,
         lora=lora,
@@ -274,13 +276,6 @@ def _open(out: Path, identity: dict[str, Any], resume: bool, ranks: Ranks) -> Wo
         place = open_workplace(out, identity=identity, resume=resume)
     ranks.wait()
     return place if ranks.first else open_workplace(out, identity=identity, resume=True)
-
-
-def _has_bfloat16(model: PreTrainedModel) -> bool:
-    if model.device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
 def _rate(step: int, steps: int) -> float:

@@ -135,7 +135,9 @@ def wait_ready(url: str) -> None:
 @pytest.fixture(scope="module")
 def server(tiny_folder: Path) -> Iterator[str]:
     folder = find_model(tiny_folder)
-    engine = Engine(lambda: open_model(folder, device="cpu", threads=1), base=folder.name)
+    engine = Engine(
+        lambda: open_model(folder, device="cpu", dtype="float32", threads=1), base=folder.name
+    )
     with serving(engine, folder) as url:
         wait_ready(url)
         yield url
@@ -179,7 +181,7 @@ def ask(client: openai.OpenAI, text: str = QUESTION, seed: int = 0, **options: o
 
 @pytest.fixture(scope="module")
 def packed(tiny_folder: Path) -> PackedModel:
-    model = open_model(find_model(tiny_folder), device="cpu", threads=1)
+    model = open_model(find_model(tiny_folder), device="cpu", dtype="float32", threads=1)
     assert isinstance(model, PackedModel)
     return model
 

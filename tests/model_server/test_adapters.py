@@ -84,7 +84,7 @@ def peft_says(tiny: Served, path: Path, asked: Prompt) -> list[tuple[int, float]
 def test_an_adapter_asked_again_and_again_is_merged(
     tiny_folder: Path, make_adapter: Callable[..., Path], tmp_path: Path
 ) -> None:
-    model = open_model(find_model(tiny_folder), device="cpu")
+    model = open_model(find_model(tiny_folder), device="cpu", dtype="float32")
     model.load_adapter("a", make_adapter(tmp_path / "a"))
     first = ask(model, prompt(TEXTS[0]), adapter="a")[0]
     assert model._adapters.merged is None

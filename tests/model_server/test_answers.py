@@ -191,7 +191,7 @@ def test_features_are_the_models_own(
 def test_what_was_seen_is_kept_by_adapter_and_within_bounds(
     tiny_folder: Path, make_adapter: Callable[..., Path], tmp_path: Path
 ) -> None:
-    model = open_model(find_model(tiny_folder), device="cpu")
+    model = open_model(find_model(tiny_folder), device="cpu", dtype="float32")
     tower = r".*(vision_tower|projector).*(q_proj|v_proj|linear_1)"
     texts = []
     for seed in (1, 2):  # the same name, other weights, which change what is seen
@@ -202,10 +202,13 @@ def test_what_was_seen_is_kept_by_adapter_and_within_bounds(
     texts.append(ask(model, prompt(TEXTS[0]))[0].text)
     assert len(set(texts)) == 3
     assert {adapter for adapter, _ in model._kept} == {None}
+    model.forget()
+    ask(model, prompt("a", 9))
     size = next(iter(model._kept.values())).nbytes
     model._max_bytes = 3 * size
     ask(model, *(prompt("a", image) for image in range(8)))
-    assert [tensor.nbytes for tensor in model._kept.values()] == [size] * 3
+    assert [read.nbytes for read in model._kept.values()] == [size] * 3
+    assert model._kept_bytes == 3 * size
 
 
 def test_one_unreadable_prompt_fails_alone(tiny: Served) -> None:

@@ -208,7 +208,7 @@ def served(
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    model = open_model(find_model(folder), device="cpu", threads=1)
+    model = open_model(find_model(folder), device="cpu", dtype="float32", threads=1)
     packs = request.param in (llava, llava_qwen2, idefics3)
     assert type(model) is (PackedModel if packs else OverlayModel)
     return model

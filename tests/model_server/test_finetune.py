@@ -75,7 +75,7 @@ def test_learns_a_new_word_and_serves_it(tiny_folder: Path, data: Path, tmp_path
     )
     assert not (tmp_path / "0001.partial").exists()
 
-    model = open_model(find_model(tiny_folder), device="cpu")
+    model = open_model(find_model(tiny_folder), device="cpu", dtype="float32")
     model.load_adapter("tiny:0001", out)
     for options in ((), tuple(COLOURS)):
         jobs = [

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from model_server.decoder import Segment
 from model_server.decoding import segments
-from model_server.packing import plan
+from model_server.packing import alike, plan
 
 TOKENS = st.lists(st.integers(3, 99), min_size=1, max_size=4)
 ROWS = st.lists(
@@ -57,3 +57,13 @@ def test_stretches_of_one_adapter_are_one() -> None:
     assert segments(names) == [Segment("a", 1, 3), Segment("b", 3, 4), Segment("b", 5, 6)]
     assert segments(names[:4], [2, 3, 4, 5]) == [Segment("a", 2, 9), Segment("b", 9, 14)]
     assert segments([None, None]) == []
+
+
+@given(TOKENS, st.lists(TOKENS, min_size=1, max_size=4))
+def test_alike_is_the_longest_common_beginning(begin: list[int], rest: list[list[int]]) -> None:
+    several = [begin + own for own in rest]
+    count = alike(several)
+    assert count >= len(begin)
+    assert len({tuple(own[:count]) for own in several}) == 1
+    longer = {tuple(own[: count + 1]) for own in several}
+    assert len(longer) > 1 or min(len(own) for own in several) == count

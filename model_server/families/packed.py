@@ -1,16 +1,15 @@
 """Models around a Llama-like decoder, answering a batch in packed passes.
 
-One pass reads the pictures that were not seen before, each once for all questions about it, and the words that
-those questions begin with; one reads the rest of the questions and, of the closed ones, all options; then the open
+One pass reads the pictures that were not seen before, each once for all questions about it, with the words of its
+first question; one reads of each question what is not known yet and, of the closed ones, all options; then the open
 ones are decoded together. Rows of the base model and of any adapters share every pass. Knows nothing of queues or
 HTTP.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +26,10 @@ from model_server.errors import RequestError
 from model_server.families.answers import Writer, check_room, fail
 from model_server.families.chat import question_turn
 from model_server.families.embedding import embedded
-from model_server.families.prompts import Prefix, Prompts, Ready
+from model_server.families.memory import Key, Memory, Read
+from model_server.families.prompts import Prompts, Ready
 from model_server.jobs import Picture, Prompt, Sampling
-from model_server.packing import Plan, alike, plan
+from model_server.packing import Plan, plan
 from model_server.tower import Tower
 
 __all__ = ["PackedModel"]
@@ -37,29 +37,6 @@ __all__ = ["PackedModel"]
 _LOGITS_AT_ONCE = 512
 # An adapter asked so often in a row is worth a merged copy of the weights.
 _STEADY = 8
-
-Kept = tuple[str | None, bytes]
-
-
-@dataclass(frozen=True, eq=False)
-class _Read:
-    """Keys and values float[layers, 2, heads, P + W, D] of P tokens of pictures and of the W `words` behind them."""
-
-    states: Tensor
-    words: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the tensor, in bytes."""
-        return self.states.nbytes
-
-    def known(self, ids: Sequence[int]) -> int:
-        """How many of a question's tokens are among the words; its last token never is, since it must be run."""
-        return min(alike([self.words, ids]), len(ids) - 1)
-
-    def begun(self, known: int) -> Tensor:
-        """The part that ends with so many of the words."""
-        return self.states[:, :, :, : self.states.shape[3] - len(self.words) + known]
 
 
 class PackedModel:
@@ -88,10 +65,8 @@ class PackedModel:
         self._adapters = Adapters(model, self._decoder.fused, seen, fixed=[head])
         self._writer = Writer(model, processor)
         self._prompts = Prompts(processor, self._writer.ends)
-        self._max_bytes = max_bytes or _memory(model.device)
+        self._memory = Memory(max_bytes or _room(model.device))
         self._merges = True
-        self._kept: OrderedDict[Kept, _Read] = OrderedDict()
-        self._kept_bytes = 0
         self._recent: deque[str | None] = deque(maxlen=_STEADY)
         text = model.config.get_text_config()
         self.limit = int(getattr(text, "max_position_embeddings", None) or 1 << 30)
@@ -136,8 +111,7 @@ class PackedModel:
     def unload_adapter(self, name: str) -> None:
         """Forget an adapter and what was read through it."""
         self._adapters.unload(name)
-        for key in [key for key in self._kept if key[0] == name]:
-            self._kept_bytes -= self._kept.pop(key).nbytes
+        self._memory.forget_adapter(name)
 
     def merge(self, name: str) -> None:
         """Keep a copy of the weights with this adapter in them."""
@@ -145,8 +119,7 @@ class PackedModel:
 
     def forget(self) -> None:
         """Forget what was read of pictures."""
-        self._kept.clear()
-        self._kept_bytes = 0
+        self._memory.forget()
 
     @torch.inference_mode()
     def answer(self, jobs: Sequence[Job]) -> None:
@@ -175,9 +148,6 @@ class PackedModel:
                 kept.kept[:, :, row, :, width - before[row] : width] = start
         names = [job.adapter for job, _ in rows]
         hidden = self._run(None, layout, kept, names, layout.read)
-        for row, (job, ready) in enumerate(rows):
-            columns = slice(width - before[row], width + len(ready.ids) - known[row])
-            self._remember_words(job, ready, kept.kept[:, :, row, :, columns])
         for row, (job, ready) in enumerate(rows):
             if ready.options:
                 scores = self._scores(hidden, layout, row, ready)
@@ -264,68 +234,60 @@ class PackedModel:
 
     # Pictures.
 
-    def _pictures(self, rows: Sequence[tuple[Job, Ready]]) -> list[_Read | None]:
-        """What was read of every row's pictures; of new ones also the words that several of the rows begin with."""
-        keys = [_key(job, ready) for job, ready in rows]
-        asked: dict[Kept, list[Ready]] = {}
+    def _pictures(self, rows: Sequence[tuple[Job, Ready]]) -> list[Read | None]:
+        """What was read of every row's pictures."""
+        keys = [(job.adapter, ready.prefix.key) if ready.prefix else None for job, ready in rows]
+        found: dict[Key | None, Read] = {}
+        unread: dict[Key, Ready] = {}
         for key, (_, ready) in zip(keys, rows, strict=True):
-            if key is not None:
-                self.counts["hit" if key in self._kept or key in asked else "miss"] += 1
-                asked.setdefault(key, []).append(ready)
-        found = {key: self._kept[key] for key in asked if key in self._kept}
-        if wanted := {key: _beginning(own) for key, own in asked.items() if key not in found}:
-            for key, made in self._read(wanted).items():
-                found[key] = made
-                self._keep(key, made)
-        for key in asked:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-        return [None if key is None else found[key] for key in keys]
+            if key is None:
+                continue
+            if key not in found and (read := self._memory.get(key)) is not None:
+                found[key] = read
+            self.counts["hit" if key in found or key in unread else "miss"] += 1
+            if key not in found:
+                unread.setdefault(key, ready)
+        if unread:
+            found |= self._read(unread)
+        return [found.get(key) for key in keys]
 
-    def _keep(self, key: Kept, made: _Read) -> None:
-        if key in self._kept:
-            self._kept_bytes -= self._kept[key].nbytes
-        self._kept[key] = made
-        self._kept_bytes += made.nbytes
-        while self._kept_bytes > self._max_bytes:
-            self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
-
-    def _remember_words(self, job: Job, ready: Ready, states: Tensor) -> None:
-        """Keep the words of the first question about a picture, `states` with them: the next may begin alike."""
-        key = _key(job, ready)
-        if key is not None and key in self._kept and not self._kept[key].words:
-            self._keep(key, _Read(states.clone(), ready.ids))
-
-    def _read(self, wanted: dict[Kept, tuple[Prefix, tuple[int, ...]]]) -> dict[Kept, _Read]:
-        """Run pictures, the words before them and those behind them through the model."""
-        order = list(wanted)
+    def _read(self, unread: dict[Key, Ready]) -> dict[Key, Read]:
+        """Run pictures, the words before them and a question's behind them through the model, and keep that."""
+        order = list(unread)
+        prefixes = {key: ready.prefix for key, ready in unread.items() if ready.prefix}
+        words = {key: ready.ids[:-1] for key, ready in unread.items()}
         layout = plan(
-            [(*wanted[key][0].ids, *wanted[key][1]) for key in order],
+            [(*prefixes[key].ids, *words[key]) for key in order],
             [()] * len(order),
             before=[0] * len(order),
         )
         # Adapters of the language model alone share what the tower sees.
         seers = {key: key[0] if self._adapters.touches_pictures(key[0]) else None for key in order}
-        seen: dict[Kept, Tensor] = {}
+        seen: dict[Key, Tensor] = {}
         for adapter in dict.fromkeys(seers.values()):
-            own = {key[1]: wanted[key][0] for key in order if seers[key] == adapter}
+            own = {key[1]: prefixes[key] for key in order if seers[key] == adapter}
             self._adapters.activate(adapter)
             made = embedded(self._model, list(own.values()), tower=self._tower, adapter=adapter)
             seen |= {(adapter, key): part for key, part in zip(own, made, strict=True)}
         self._adapters.activate(None)
-        words = [self._placed(np.array(wanted[key][1], dtype=np.int64)) for key in order]
         parts = [
             part
-            for key, ids in zip(order, words, strict=True)
-            for part in (seen[seers[key], key[1]], self._decoder.embed(ids))
+            for key in order
+            for part in (
+                seen[seers[key], key[1]],
+                self._decoder.embed(self._placed(np.array(words[key], dtype=np.int64))),
+            )
         ]
         rows = self._decoder.rows(len(order), layout.mask.shape[2])
         nothing = layout.read[:0]  # only keys and values are wanted
         self._run(torch.cat(parts), layout, rows, [key[0] for key in order], nothing)
-        return {
-            key: _Read(rows.kept[:, :, row, :, : layout.sizes[row]].clone(), wanted[key][1])
+        made = {
+            key: Read(rows.kept[:, :, row, :, : layout.sizes[row]].clone(), words[key])
             for row, key in enumerate(order)
         }
+        for key, read in made.items():
+            self._memory.keep(key, read)
+        return made
 
     def _merge_the_steady(self, names: Sequence[str | None]) -> None:
         self._recent.extend(names)
@@ -339,21 +301,7 @@ class PackedModel:
                 self._merges = False
 
 
-def _key(job: Job, ready: Ready) -> Kept | None:
-    return (job.adapter, ready.prefix.key) if ready.prefix else None
-
-
-def _beginning(asked: Sequence[Ready]) -> tuple[Prefix, tuple[int, ...]]:
-    """The pictures that all are asked about, and the words that several begin with."""
-    prefix = asked[0].prefix
-    assert prefix is not None
-    if len(asked) == 1:
-        return prefix, ()
-    shared = alike([own.ids for own in asked])
-    return prefix, asked[0].ids[: min(shared, *(len(own.ids) - 1 for own in asked))]
-
-
-def _memory(device: torch.device) -> int:
+def _room(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory) // 20
     return 256_000_000

@@ -201,14 +201,13 @@ def test_what_was_seen_is_kept_by_adapter_and_within_bounds(
         model.unload_adapter("a")
     texts.append(ask(model, prompt(TEXTS[0]))[0].text)
     assert len(set(texts)) == 3
-    assert {adapter for adapter, _ in model._kept} == {None}
+    assert {adapter for adapter, _ in model._memory.held()} == {None}
     model.forget()
     ask(model, prompt("a", 9))
-    size = next(iter(model._kept.values())).nbytes
-    model._max_bytes = 3 * size
+    size = model._memory.nbytes
+    model._memory.max_bytes = 3 * size
     ask(model, *(prompt("a", image) for image in range(8)))
-    assert [read.nbytes for read in model._kept.values()] == [size] * 3
-    assert model._kept_bytes == 3 * size
+    assert (len(model._memory), model._memory.nbytes) == (3, 3 * size)
 
 
 def test_one_unreadable_prompt_fails_alone(tiny: Served) -> None:

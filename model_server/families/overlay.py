@@ -7,7 +7,6 @@ nothing of queues or HTTP.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -19,16 +18,14 @@ from transformers import BatchFeature, PreTrainedModel, ProcessorMixin
 from model_server.adapters import Adapters
 from model_server.batches import Job
 from model_server.decoding import decode
-from model_server.errors import RequestError
-from model_server.families.answers import Writer, check_room, fail
+from model_server.families.answers import Writer, check_room
 from model_server.families.chat import question_turn
+from model_server.families.rescue import begun_fail, prepared, together_or_alone
 from model_server.families.whole import Whole, WholePrompts
 from model_server.jobs import Picture, Prompt, Sampling
 from model_server.scoring import can_branch, score_branched, score_whole
 
 __all__ = ["OverlayModel"]
-
-log = logging.getLogger("model_server")
 
 Asked = Sequence[tuple[Job, Whole]]
 
@@ -78,23 +75,10 @@ class OverlayModel:
 
     def answer(self, jobs: Sequence[Job]) -> None:
         """Resolve every job's future; all jobs are of one group."""
-        asked = [(job, ready) for job in jobs if (ready := self._ready(job)) is not None]
-        if not asked:
-            return
-        self._adapters.activate(jobs[0].adapter)
-        if len(asked) > 1:
-            try:
-                self._answer(asked)
-                return
-            except Exception:
-                log.exception("a batch of %d failed; each is asked alone", len(asked))
-        # One odd prompt must not fail the others, nor hold what its traceback holds.
-        for job, ready in asked:
-            if not job.future.done():
-                try:
-                    self._answer([(job, ready)])
-                except Exception as error:
-                    fail(job, error)
+        asked = prepared(jobs, self.prepare)
+        if asked:
+            self._adapters.activate(jobs[0].adapter)
+            together_or_alone(asked, self._answer)
 
     def _answer(self, asked: Asked) -> None:
         inputs = self._placed(self._prompts.together([ready for _, ready in asked]))
@@ -102,14 +86,6 @@ class OverlayModel:
             self._choose(asked, inputs)
         else:
             self._decode(asked, inputs)
-
-    def _ready(self, job: Job) -> Whole | None:
-        try:
-            ready: Whole = job.ready or self.prepare(job.prompt)
-        except RequestError as error:
-            fail(job, error)
-            return None
-        return ready
 
     def _placed(self, inputs: BatchFeature) -> BatchFeature:
         placed = inputs.to(self._model.device)
@@ -128,14 +104,8 @@ class OverlayModel:
             )
             for job, ready in asked
         ]
-        try:
+        with begun_fail(rows, [job for job, _ in asked]):
             decode(self._model, inputs, rows, ends=self._writer.ends)
-        except Exception as error:
-            if not any(row.tokens for row in rows):
-                raise
-            # What was begun cannot be asked again: some of it may have been told.
-            for job, _ in asked:
-                fail(job, error)
 
     def _choose(self, asked: Asked, inputs: BatchFeature) -> None:
         options = [ready.options for _, ready in asked]

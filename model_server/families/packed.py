@@ -22,12 +22,12 @@ from model_server.adapters import Adapters
 from model_server.batches import Job
 from model_server.decoder import Decoder, Rows
 from model_server.decoding import Row, decode_packed, segments
-from model_server.errors import RequestError
-from model_server.families.answers import Writer, check_room, fail
+from model_server.families.answers import Writer, check_room
 from model_server.families.chat import question_turn
 from model_server.families.embedding import embedded
 from model_server.families.memory import Key, Memory, Read
 from model_server.families.prompts import Prompts, Ready
+from model_server.families.rescue import begun_fail, prepared, together_or_alone
 from model_server.jobs import Picture, Prompt, Sampling
 from model_server.packing import Plan, plan
 from model_server.tower import Tower
@@ -124,11 +124,13 @@ class PackedModel:
     @torch.inference_mode()
     def answer(self, jobs: Sequence[Job]) -> None:
         """Resolve every job's future."""
-        rows = [(job, ready) for job in jobs if (ready := self._ready(job)) is not None]
-        if not rows:
-            return
-        rows.sort(key=lambda row: row[0].adapter or "")
-        self._merge_the_steady([job.adapter for job, _ in rows])
+        asked = prepared(jobs, self.prepare)
+        if asked:
+            asked.sort(key=lambda row: row[0].adapter or "")
+            self._merge_the_steady([job.adapter for job, _ in asked])
+            together_or_alone(asked, self._answer)
+
+    def _answer(self, rows: Sequence[tuple[Job, Ready]]) -> None:
         read = self._pictures(rows)
         known = [
             own.known(ready.ids) if own else 0 for own, (_, ready) in zip(read, rows, strict=True)
@@ -156,14 +158,6 @@ class PackedModel:
         if opened:
             self._decode([rows[row] for row in opened], opened, layout, kept, hidden)
 
-    def _ready(self, job: Job) -> Ready | None:
-        try:
-            ready: Ready = job.ready or self.prepare(job.prompt)
-        except RequestError as error:
-            fail(job, error)
-            return None
-        return ready
-
     def _decode(
         self,
         rows: Sequence[tuple[Job, Ready]],
@@ -188,9 +182,14 @@ class PackedModel:
             )
             for job, ready in rows
         ]
-        decode_packed(
-            self._decoder, made, kept, self._decoder.logits(hidden[last]), ends=self._writer.ends
-        )
+        with begun_fail(made, [job for job, _ in rows]):
+            decode_packed(
+                self._decoder,
+                made,
+                kept,
+                self._decoder.logits(hidden[last]),
+                ends=self._writer.ends,
+            )
 
     def _scores(self, hidden: Tensor, layout: Plan, row: int, ready: Ready) -> list[list[float]]:
         """Log-probability of every token of every option; `hidden` is of the tokens that are read."""

@@ -9,7 +9,7 @@ HTTP.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -150,11 +150,11 @@ class PackedModel:
                 kept.kept[:, :, row, :, width - before[row] : width] = start
         names = [job.adapter for job, _ in rows]
         hidden = self._run(None, layout, kept, names, layout.read)
-        for row, (job, ready) in enumerate(rows):
-            if ready.options:
-                scores = self._scores(hidden, layout, row, ready)
-                self._writer.choose(job, ready.options, scores, length=ready.length)
-        opened = [row for row, (_, ready) in enumerate(rows) if not ready.options]
+        closed = {row: ready.options for row, (_, ready) in enumerate(rows) if ready.options}
+        for row, scores in self._scores(hidden, layout, closed).items():
+            job, ready = rows[row]
+            self._writer.choose(job, ready.options, scores, length=ready.length)
+        opened = [row for row in range(len(rows)) if row not in closed]
         if opened:
             self._decode([rows[row] for row in opened], opened, layout, kept, hidden)
 
@@ -191,21 +191,29 @@ class PackedModel:
                 ends=self._writer.ends,
             )
 
-    def _scores(self, hidden: Tensor, layout: Plan, row: int, ready: Ready) -> list[list[float]]:
-        """Log-probability of every token of every option; `hidden` is of the tokens that are read."""
+    def _scores(
+        self, hidden: Tensor, layout: Plan, closed: Mapping[int, Sequence[Sequence[int]]]
+    ) -> dict[int, list[list[float]]]:
+        """Log-probabilities of the tokens of every option of closed rows; `hidden` is of the tokens that are read."""
         told: list[int] = []
-        for start, ids in zip(layout.branches[row], ready.options, strict=True):
-            told += [int(layout.last[row]), *range(start, start + len(ids) - 1)]
-        where = self._placed(np.searchsorted(layout.read, told))
-        tokens = [token for ids in ready.options for token in ids]
-        flat: list[float] = []
-        for begin in range(0, len(tokens), _LOGITS_AT_ONCE):
-            part = slice(begin, begin + _LOGITS_AT_ONCE)
-            logits = self._decoder.logits(hidden[where[part]])
-            wanted = torch.tensor(tokens[part], device=hidden.device)
-            flat += torch.log_softmax(logits, dim=-1).gather(1, wanted[:, None])[:, 0].tolist()
-        values = iter(flat)
-        return [[next(values) for _ in ids] for ids in ready.options]
+        tokens: list[int] = []
+        for row, options in closed.items():
+            for start, ids in zip(layout.branches[row], options, strict=True):
+                told += [int(layout.last[row]), *range(start, start + len(ids) - 1)]
+                tokens += ids
+        # All options of a row begin behind the same token.
+        places, each = np.unique(np.searchsorted(layout.read, told), return_inverse=True)
+        found = np.empty(len(tokens))
+        for begin in range(0, len(places), _LOGITS_AT_ONCE):
+            part = self._placed(places[begin : begin + _LOGITS_AT_ONCE])
+            logprobs = torch.log_softmax(self._decoder.logits(hidden[part]), dim=-1)
+            own = np.flatnonzero((each >= begin) & (each < begin + _LOGITS_AT_ONCE))
+            wanted = self._placed(np.array(tokens, dtype=np.int64)[own])
+            found[own] = logprobs[self._placed(each[own] - begin), wanted].tolist()
+        values = iter(found.tolist())
+        return {
+            row: [[next(values) for _ in ids] for ids in options] for row, options in closed.items()
+        }
 
     def _run(
         self,

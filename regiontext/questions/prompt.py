@@ -1,7 +1,9 @@
-"""The text sent to the model: the question with the marks' phrases in place, the evidence, the
+"""The text sent to the model: the evidence, the question with the marks' phrases in place, the
 options.
 
-Knows nothing of how the picture was rendered or which model reads it.
+What all questions about a region have in common comes first, behind the picture: a server that
+keeps what it has read of a prompt reads the evidence once for all of them (prefix caching, Kwon et
+al. 2023, section 4.4). Knows nothing of how the picture was rendered or which model reads it.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class Shown(Protocol):
 
 
 def prompt(question: Question, rendered: Shown) -> str:
-    """The words of `question` about what `rendered` shows, on one line: question, evidence, then
+    """The words of `question` about what `rendered` shows, on one line: evidence, question, then
     the options.
 
     QuestionError when the number of phrases is not the number of regions that the wording names.
@@ -46,7 +48,7 @@ def prompt(question: Question, rendered: Shown) -> str:
             f"{len(rendered.phrases)}; render exactly the question's regions, in its order"
         )
     text = _filled(question.wording, dict(zip(places, rendered.phrases, strict=True)))
-    parts = [text, rendered.evidence]
+    parts = [rendered.evidence, text]
     if question.options:
         parts.append(CHOOSE.replace("{options}", _listed(question.options)))
     return " ".join(part for part in parts if part)

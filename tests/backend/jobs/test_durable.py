@@ -79,7 +79,7 @@ def test_paused_resumed_and_done(
     studio: FakeLabelStudio, model_server: FakeModelServer, settings: Settings, store: Store
 ) -> None:
     project, tasks = with_boxes(studio, 60)
-    model_server.delay_s = 0.02
+    model_server.delay_s = 0.2  # long enough that a busy machine pauses it before its end
 
     async def work(jobs: Jobs) -> None:
         started = await jobs.prelabel(Options(project))

@@ -40,6 +40,7 @@ TOLD = {
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "regiontext.json").write_text(json.dumps(ABOUT))
+    (tmp_path / "config.json").write_text(json.dumps({"vision_config": {"image_size": 96}}))
     return tmp_path
 
 
@@ -55,6 +56,7 @@ def test_figures_reach_both_files(folder, tmp_path):
         "| mark moved | 0.100 | 0.800 | 10 |",
         "0.400 of 10 captions are right",
         "colour `teal`",
+        "a CLIP vision transformer for 96 px",
     ):
         assert line in readme
     assert "from the weights of `older`" in readme and "Stopped once." in readme

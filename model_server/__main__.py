@@ -156,8 +156,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dtype",
         default="auto",
-        help="auto, float32, mixed (float32, products in bfloat16), bfloat16 or float16 (default: on a CPU mixed where "
-        "it multiplies bfloat16 itself, else float32; on a GPU bfloat16)",
+        help="auto, float32, mixed (float32, where it runs packed with products in bfloat16), bfloat16 or float16 "
+        "(default: on a CPU mixed where it multiplies bfloat16 itself, else float32; on a GPU bfloat16)",
     )
     parser.add_argument(
         "--max-batch",

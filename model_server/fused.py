@@ -26,8 +26,8 @@ class Fused:
     Args:
         model: names the layers.
         groups: the layers of each group read the same input; their outputs are joined in this order.
-        dtype: of the matrices, that of the layers by default. The model's own modules get it, too, and then run by
-            themselves only on inputs of it.
+        dtype: of the matrices and biases, that of the layers by default. The model's own modules get it, too, and then
+            run by themselves only on inputs of it.
     """
 
     def __init__(
@@ -132,6 +132,9 @@ def _join(group: Sequence[nn.Linear], dtype: torch.dtype | None) -> Pair:
         ).to(dtype)
     row = 0
     for module in group:  # the model keeps working, on the same memory
-        module.weight.data = weight[row : row + module.out_features]
+        own = slice(row, row + module.out_features)
+        module.weight.data = weight[own]
+        if module.bias is not None:
+            module.bias.data = bias[own]
         row += module.out_features
     return weight, bias

@@ -24,7 +24,7 @@ from backend.jobs.progress import Notify, Progress
 from backend.model_client import ModelClient
 from regiontext.images import image_hash, load_image
 from regiontext.marks.view import View, render
-from regiontext.questions.prompt import prompt
+from regiontext.questions.prompt import ORDER, prompt
 from regiontext.questions.question import Question
 
 __all__ = [
@@ -169,7 +169,7 @@ async def evaluate_dlc(
             return _given(run.given, item.id)
         data = await asyncio.to_thread(item.image.read_bytes)
         asked = [run.model, run.question, image_hash(data), item.segmentation]
-        key = key_of("dlc", *asked, run.view.hash, run.max_tokens)
+        key = key_of("dlc", *asked, *ORDER, run.view.hash, run.max_tokens)
 
         async def ask() -> str:
             image = load_image(data)

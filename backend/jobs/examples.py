@@ -17,6 +17,7 @@ from backend.jobs.pictures import Fetched, regions_of
 from backend.jobs.showing import question_of
 from regiontext.images import image_orientation
 from regiontext.marks.view import Rendered, View, render
+from regiontext.questions.prompt import ORDER
 from regiontext.records.example import SCHEMA, Example, ExampleImage, Marking, Provenance
 from regiontext.records.layouts import layout_of
 from regiontext.records.making import example_region, turns_of
@@ -39,7 +40,7 @@ def fingerprint(record: Record, view: View, pictures: Pictures) -> str:
     """What an example is made from, as sha256 hex: while it is the same, an example need not be made again."""
     data = record.to_dict()
     del data["image"]
-    parts = [SCHEMA, _program(), compact(data), view.hash, pictures]
+    parts = [SCHEMA, _program(), *ORDER, compact(data), view.hash, pictures]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

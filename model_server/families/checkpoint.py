@@ -61,7 +61,8 @@ def pick_precision(dtype: str, device: torch.device) -> Precision:
     """What ``--dtype`` means on a device.
 
     ``mixed`` is float32 with products in bfloat16, as autocast trains models (Micikevicius et al. 2018, section 3, with
-    bfloat16): each row is still calculated apart from the others, so that answers do not depend on the batch.
+    bfloat16): on a CPU each row's products are calculated apart from the others', and its answer has the same tokens
+    alone and in any batch, with log-probabilities within 0.001.
     ``auto`` is that on a CPU which multiplies bfloat16 itself, float32 on another, and bfloat16 on a GPU.
 
     Raises ModelFolderError for an unknown name.

@@ -59,7 +59,11 @@ class Memory:
         return read
 
     def keep(self, key: Key, read: Read) -> None:
-        """Remember what was read of new pictures; the oldest gives way."""
+        """Remember what was read of pictures; the oldest gives way. What is larger than all room is not kept."""
+        if read.states.nbytes > self.max_bytes:
+            return
+        if (before := self._kept.pop(key, None)) is not None:
+            self.nbytes -= before.states.nbytes
         self._kept[key] = read
         self.nbytes += read.states.nbytes
         while self.nbytes > self.max_bytes:

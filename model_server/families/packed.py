@@ -59,13 +59,13 @@ class PackedModel:
         self._model = model
         self._processor = processor
         self._decoder = Decoder(model, products=products)
-        self._tower = Tower(model, products=products) if Tower.fits(model) else None
+        self._writer = Writer(model, processor)
+        self._prompts = Prompts(processor, self._writer.ends)
+        self._tower = self._own_tower(products)
         seen = self._tower.fused if self._tower else None
         head = model.get_output_embeddings()  # compiled into a step, for all rows at once
         self._adapters = Adapters(model, self._decoder.fused, seen, fixed=[head])
-        self._writer = Writer(model, processor)
-        self._prompts = Prompts(processor, self._writer.ends)
-        self._memory = Memory(max_bytes or _room(model.device))
+        self._memory = Memory(max_bytes or _memory_bytes(model.device))
         self._merges = True
         self._recent: deque[str | None] = deque(maxlen=_STEADY)
         text = model.config.get_text_config()
@@ -79,6 +79,14 @@ class PackedModel:
             return False
         writer = Writer(model, processor)
         return Prompts(processor, writer.ends).splits(_sample_prompt())
+
+    def _own_tower(self, products: torch.dtype | None) -> Tower | None:
+        """What sees pictures, where they are all that the tower is given; else the model's own modules do."""
+        sample = self._prompts.prepare(_sample_prompt()).prefix
+        plain = sample is not None and set(sample.inputs) == {"pixel_values"}
+        if not plain or not Tower.fits(self._model):
+            return None
+        return Tower(self._model, products=products)
 
     def warm_up(self) -> None:
         """Answer about a grey image: the first user should not pay for first calls."""
@@ -308,7 +316,7 @@ class PackedModel:
                 self._merges = False
 
 
-def _room(device: torch.device) -> int:
+def _memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory) // 20
     return 256_000_000

@@ -146,6 +146,8 @@ class Prompts:
         known = len(tokenizer(mark, add_special_tokens=False)["input_ids"])
         # Behind the mark, as in the prompt: some tokenizers begin a text with a space.
         words = tokenizer(mark + text[end:], add_special_tokens=False)["input_ids"][known:]
+        if not words:
+            raise ValueError("the chat template puts nothing behind the last picture")
         return self._prefix(prompt, text[:end]), tuple(words)
 
     def _prefix(self, prompt: Prompt, text: str) -> Prefix:

@@ -1,5 +1,5 @@
 """A question must not pay for its neighbours in the batch: one that cannot be prepared fails alone, and of a batch
-that fails each is asked alone.
+that fails each is asked alone, but for those of which something was told already.
 
 Knows nothing of how a model answers.
 """
@@ -54,7 +54,9 @@ def together_or_alone(
             torch.cuda.empty_cache()  # what a large batch left in pieces
     # Outside the handler: what its traceback holds is free again.
     for job, ready in asked:
-        if not job.future.done():
+        if job.cancelled:
+            fail(job, RequestError("Nobody waits for this answer any more.", code="cancelled"))
+        elif not job.future.done():
             try:
                 answer([(job, ready)])
             except Exception as error:
@@ -63,11 +65,13 @@ def together_or_alone(
 
 @contextmanager
 def begun_fail(rows: Sequence[Row], jobs: Sequence[Job]) -> Iterator[None]:
-    """Around decoding: if it raises after a first token, all fail, since some of it may have been told already."""
+    """Around decoding: if it raises, those fail that cannot be asked again, since tokens of theirs were told or have
+    moved their grammar on; it is raised again for the others.
+    """
     try:
         yield
     except Exception as error:
-        if not any(row.tokens for row in rows):
-            raise
-        for job in jobs:
-            fail(job, error)
+        for row, job in zip(rows, jobs, strict=True):
+            if row.tokens and (job.on_token or row.constraint):
+                fail(job, error)
+        raise

@@ -14,9 +14,12 @@ from typing import Final, Protocol
 from regiontext.errors import QuestionError
 from regiontext.questions.question import PLACES, Question
 
-__all__ = ["CHOOSE", "Shown", "prompt"]
+__all__ = ["CHOOSE", "ORDER", "Shown", "prompt"]
 
 CHOOSE: Final = "Choose one: {options}."
+
+ORDER: Final = ("evidence", "question", "options")
+"""The parts of a prompt, the first one first; part of every hash of what was asked."""
 
 
 class Shown(Protocol):
@@ -48,10 +51,10 @@ def prompt(question: Question, rendered: Shown) -> str:
             f"{len(rendered.phrases)}; render exactly the question's regions, in its order"
         )
     text = _filled(question.wording, dict(zip(places, rendered.phrases, strict=True)))
-    parts = [rendered.evidence, text]
+    parts = {"question": text, "evidence": rendered.evidence}
     if question.options:
-        parts.append(CHOOSE.replace("{options}", _listed(question.options)))
-    return " ".join(part for part in parts if part)
+        parts["options"] = CHOOSE.replace("{options}", _listed(question.options))
+    return " ".join(parts[name] for name in ORDER if parts.get(name))
 
 
 def _filled(wording: str, phrases: dict[str, str]) -> str:

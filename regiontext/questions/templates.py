@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from regiontext.labelstudio.config import Field, LabelingConfig, RelationLabel
-from regiontext.questions.prompt import CHOOSE
+from regiontext.questions.prompt import CHOOSE, ORDER
 from regiontext.questions.question import Question
 from regiontext.questions.wordings import (
     NO_RELATION,
@@ -174,9 +174,11 @@ def candidate_pairs(
 
 
 def questions_hash(config: LabelingConfig) -> str:
-    """sha256 hex over every wording and option `config` yields, and how options are offered."""
+    """sha256 hex over every wording and option `config` yields, how options are offered, and in
+    which order a prompt says it all.
+    """
     parts = [
-        CHOOSE,
+        [CHOOSE, *ORDER],
         [_plain(field_question(field)) for field in config.fields],
         [worded("relation"), [[r.value, r.subject, r.object] for r in config.relations]],
         [list(field.for_labels) for field in config.fields],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from model_server.families.chat import question_turn
 from model_server.families.packed import PackedModel
+from model_server.jobs import Prompt
 from model_server.packing import alike
 from tests.model_server.answering import ask, prompt
 from tests.model_server.conftest import TEXTS
@@ -86,3 +88,14 @@ def test_the_shorter_question_may_be_the_beginning_of_the_longer(packed: PackedM
             asked: answer.text for asked, answer in zip(order, ask(packed, *order), strict=True)
         }
         assert [told[short], told[long]] == [answer.text for answer in alone]
+
+
+def test_words_that_are_known_beside_a_question_without_a_picture(packed: PackedModel) -> None:
+    asked = [prompt(ASKED[0], 5), prompt(ASKED[1], 5), Prompt(question_turn(0, TEXTS[0]), [])]
+    alone = []
+    for one in asked:
+        packed.forget()
+        alone += ask(packed, one)
+    packed.forget()
+    ask(packed, asked[0])
+    assert [answer.text for answer in ask(packed, *asked)] == [answer.text for answer in alone]

@@ -41,7 +41,9 @@ def test_what_is_larger_than_all_room_is_not_kept() -> None:
     memory = Memory(100)
     memory.keep((None, b"a"), read(2, (1, 2)))
     memory.keep((None, b"b"), read(11))
-    assert (len(memory), memory.nbytes) == (0, 0)
+    assert (memory.held(), memory.nbytes) == ([(None, b"a")], 40)
+    memory.keep((None, b"a"), read(5))  # read anew
+    assert (memory.held(), memory.nbytes) == ([(None, b"a")], 50)
 
 
 def test_an_adapter_is_forgotten_alone() -> None:

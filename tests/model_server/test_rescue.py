@@ -49,6 +49,22 @@ def test_of_a_failing_batch_each_is_asked_alone_and_the_answered_are_left() -> N
     assert "odd" in jobs[1].future.exception(0).message
 
 
+def test_who_has_left_is_not_asked_alone() -> None:
+    jobs = [Job(Prompt([], [])) for _ in range(2)]
+    calls: list[int] = []
+
+    def answer(asked: Sequence[tuple[Job, int]]) -> None:
+        calls.append(len(asked))
+        if len(asked) > 1:
+            jobs[0].cancelled = True
+            raise MemoryError("full")
+        asked[0][0].future.set_result(SAID)
+
+    together_or_alone([(job, 1) for job in jobs], answer)
+    assert calls == [2, 1] and jobs[1].future.result(0) is SAID
+    assert jobs[0].future.exception(0).code == "cancelled"
+
+
 def test_one_alone_is_not_tried_twice() -> None:
     job = Job(Prompt([], []))
     calls: list[int] = []
@@ -96,6 +112,8 @@ def test_what_was_begun_is_not_asked_again(
         Job(prompt(TEXTS[0], image, min_tokens=6), on_token=lambda _, text: heard.append(text))
         for image in (1, 2)
     ]
-    packed.answer(jobs)
+    quiet = Job(prompt(TEXTS[0], 3, min_tokens=6))
+    packed.answer([*jobs, quiet])
     assert [job.future.exception(0).status for job in jobs] == [500, 500]
-    assert len(heard) == 4 and len(calls) == 2  # two tokens of each
+    assert len(heard) == 4  # two tokens of each
+    assert quiet.future.result(0).tokens  # nobody had heard of it: it is asked again

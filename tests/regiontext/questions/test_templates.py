@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from regiontext.labelstudio.config import LabelingConfig, parse_config
+from regiontext.questions import templates
 from regiontext.questions.templates import (
     NO_RELATION,
     RELATIONS,
@@ -150,6 +151,13 @@ def test_a_relation_field_may_have_its_own_wording() -> None:
     assert tags.relation_field is not None
     pair = (region("a", 0), region("b", 60))
     assert relation_sentence_question(pair, tags.relation_field).wording.startswith("What happens?")
+
+
+def test_the_questions_hash_covers_the_order_of_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = config(text("caption"))
+    before = questions_hash(asked)
+    monkeypatch.setattr(templates, "ORDER", ("question", "evidence", "options"))
+    assert questions_hash(asked) != before
 
 
 def test_the_questions_hash_covers_everything_asked() -> None:

@@ -87,7 +87,7 @@ def training_view(
 def half_hidden(
     rng: np.random.Generator, picture: Image.Image, regions: Sequence[Region]
 ) -> Image.Image:
-    """The picture with a bar over a part of each region, 5 to 25 % of its box, some with a stroke of another colour on it.
+    """The picture with a bar over a part of each region, 5 to 25 % of its box; half have a stroke of another colour.
 
     For training: what is partly covered is to be told from the rest of it (random erasing, Zhong et al. 2020, arXiv
     1708.04896), as it has to be under a mark that hides some of it.

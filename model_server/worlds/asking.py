@@ -22,7 +22,6 @@ __all__ = [
     "caption",
     "choice",
     "field_names",
-    "odd_phrase",
     "open_attribute",
     "spelling",
     "yes_no",
@@ -135,22 +134,10 @@ def yes_no(
 
 def spelling(rng: np.random.Generator) -> tuple[str, str]:
     """A (prompt, answer) that has a made-up word repeated, so that words nobody has taught can be spelt."""
-    word = _made_up(rng)
-    return f"Repeat the word {word}.", word
-
-
-def odd_phrase(rng: np.random.Generator) -> str:
-    """A phrase for a mark, "at the lomba 7", in which a made-up word says what it looks like."""
-    lead = ("within", "at", "under", "inside", "by", "next to")[int(rng.integers(6))]
-    number = f" {int(rng.integers(1, 100))}" if rng.random() < 0.5 else ""
-    return f"{lead} the {_made_up(rng)}{number}"
-
-
-def _made_up(rng: np.random.Generator) -> str:
     word = ""
     while not word or any(held in word for held in vocabulary.HELD_BACK.values()):
         word = "".join(str(s) for s in rng.choice(_SYLLABLES, size=int(rng.integers(1, 4))))
-    return word
+    return f"Repeat the word {word}.", word
 
 
 def _wording(rng: np.random.Generator, key: str, name: str, plain: bool) -> str:

@@ -87,7 +87,7 @@ def training_view(
 def half_hidden(
     rng: np.random.Generator, picture: Image.Image, regions: Sequence[Region]
 ) -> Image.Image:
-    """The picture with a bar over a part of each region, 5 to 25 % of its box; half have a stroke of another colour.
+    """The picture with a plain bar over a part of each region, 5 to 25 % of its box.
 
     For training: what is partly covered is to be told from the rest of it (random erasing, Zhong et al. 2020, arXiv
     1708.04896), as it has to be under a mark that hides some of it.
@@ -100,11 +100,8 @@ def half_hidden(
         width = (x1 - x0) * min(1.0, math.sqrt(share * ratio))
         height = (y1 - y0) * min(1.0, math.sqrt(share / ratio))
         x, y = rng.uniform(x0, x1 - width), rng.uniform(y0, y1 - height)
-        colour, other = (tuple(int(c) for c in rng.integers(0, 256, 3)) for _ in range(2))
+        colour = tuple(int(c) for c in rng.integers(0, 256, 3))
         pen.rectangle((x, y, x + width, y + height), fill=colour)
-        if rng.random() < 0.5:
-            ends = rng.uniform((x, y), (x + width, y + height), size=(2, 2))
-            pen.line([tuple(end) for end in ends.tolist()], fill=other, width=1 + int(width > 20))
     return covered
 
 

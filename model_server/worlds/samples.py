@@ -39,7 +39,7 @@ __all__ = [
 # Below this visible share of an object nothing is asked about it.
 _LEAST_VISIBLE = 0.7
 # In training, how often something lies over a part of what is asked about.
-_HALF_HIDDEN = 0.35
+_HALF_HIDDEN = 0.2
 
 
 @dataclass(frozen=True, eq=False)

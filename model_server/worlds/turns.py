@@ -22,9 +22,6 @@ __all__ = ["PAIR_KINDS", "SINGLE_KINDS", "Turn", "pair_turns", "single_turns"]
 SINGLE_KINDS: tuple[str, ...] = ("caption", "attribute", "choice", "yesno")
 PAIR_KINDS: tuple[str, ...] = ("relation", "same", "sentence")
 
-# A mark of a kind that was never trained has a name that was never trained, and stands right before the answer.
-_ODDLY_NAMED = 0.15
-
 
 @dataclass(frozen=True)
 class Turn:
@@ -72,10 +69,7 @@ def single_turns(
             others = [getattr(thing, attribute) for thing in objects]
             asked.append(asking.yes_no(rng, words, attribute, others=others, plain=plain))
     bare = (0.3 if whole else 0.15) if training else 0.0
-    odd = _ODDLY_NAMED if training else 0.0
-    return tuple(
-        _turn(rng, each, shown, (target,), bare=bare, odd=odd, sized=whole) for each in asked
-    )
+    return tuple(_turn(rng, each, shown, (target,), bare=bare, sized=whole) for each in asked)
 
 
 def pair_turns(
@@ -133,16 +127,12 @@ def _turn(
     things: Sequence[int],
     *,
     bare: float = 0.0,
-    odd: float = 0.0,
     sized: bool = False,
 ) -> Turn:
     """The turn; with probability `bare` without the evidence, where the picture answers the question by itself.
 
-    `odd`: how often the one mark is called by words that nobody has heard of. `sized`: the picture tells how large
-    the object is.
+    `sized`: the picture tells how large the object is.
     """
-    if odd and rng.random() < odd:
-        shown = replace(shown, phrases=(asking.odd_phrase(rng),))
     needed = asked.attribute == "size" or asked.kind == "caption"
     if rng.random() < bare and (sized or not needed):
         shown = replace(shown, evidence="")

@@ -1,9 +1,7 @@
-"""The text sent to the model: the evidence, the question with the marks' phrases in place, the
+"""The text sent to the model: the question with the marks' phrases in place, the evidence, the
 options.
 
-What all questions about a region have in common comes first, behind the picture: a server that
-keeps what it has read of a prompt reads the evidence once for all of them (prefix caching, Kwon et
-al. 2023, section 4.4). Knows nothing of how the picture was rendered or which model reads it.
+Knows nothing of how the picture was rendered or which model reads it.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ __all__ = ["CHOOSE", "ORDER", "Shown", "prompt"]
 
 CHOOSE: Final = "Choose one: {options}."
 
-ORDER: Final = ("evidence", "question", "options")
+ORDER: Final = ("question", "evidence", "options")
 """The parts of a prompt, the first one first; part of every hash of what was asked."""
 
 
@@ -39,7 +37,7 @@ class Shown(Protocol):
 
 
 def prompt(question: Question, rendered: Shown) -> str:
-    """The words of `question` about what `rendered` shows, on one line: evidence, question, then
+    """The words of `question` about what `rendered` shows, on one line: question, evidence, then
     the options.
 
     QuestionError when the number of phrases is not the number of regions that the wording names.

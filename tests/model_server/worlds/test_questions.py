@@ -118,7 +118,7 @@ def test_replay_is_reproducible_plain_and_knows_its_kinds():
         a.images[0].tobytes() == b.images[0].tobytes() for a, b in zip(first, again, strict=True)
     )
     for sample in replay_samples(8, 1, view, kinds=("caption",)):
-        assert ". Describe the object within the " in sample.prompt and not sample.options
+        assert sample.prompt.startswith("Describe the object within the ") and not sample.options
     assert all(s.answer for s in replay_samples(5, 1, view, kinds=("relation",)))
     with pytest.raises(ValueError, match="kinds"):
         next(replay_samples(1, 0, view, kinds=("poem",)))
@@ -158,25 +158,6 @@ def test_training_marks_are_of_every_trained_kind_and_no_other():
     assert {view.scope for view in views} == {"each", "whole"}
     steady = [training_view(rng, bundled_view(), vary=False) for _ in range(50)]
     assert all(view.scope == "each" and view.context == 0.3 for view in steady)
-
-
-def test_some_marks_are_called_by_words_never_heard_and_none_by_those_held_back():
-    kinds = "|".join((*TRAINED_KINDS, "region", "mask", "point", "outline"))
-    odd = re.compile(r"(within|at|under|inside|by|next to) the [a-z]+( \d+)?$")
-    single = [
-        turn
-        for example in _examples(60, pairs=0.0)
-        for turn in example.turns
-        if turn.kind != "spelling"
-    ]
-    oddly = [turn for turn in single if odd.match(turn.phrases[0])]
-    oddly = [turn for turn in oddly if not re.search(kinds, turn.phrases[0])]
-    assert 0.1 < len(oddly) / len(single) < 0.2
-    assert all(turn.phrases[0] in turn.prompt for turn in oddly)
-    assert not any("number" in turn.prompt for turn in single)
-    for example in _examples(20, training=False, pairs=0.0):
-        for turn in example.turns:  # asked in the product's own words
-            assert re.fullmatch(r"within the [a-z]+ rectangle", turn.phrases[0])
 
 
 def test_two_pictures_of_one_view_come_together():

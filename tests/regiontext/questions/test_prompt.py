@@ -20,12 +20,12 @@ def test_an_open_question_names_the_mark() -> None:
     assert prompt(CAPTION, shown) == "Describe the object pointed to by the red arrow."
 
 
-def test_evidence_comes_first_and_options_last() -> None:
+def test_evidence_and_options_follow() -> None:
     question = Question("state", "closed", "What state is {mark}?", ("new", "worn"), ("a",))
     shown = render(GREY, [A], View(evidence=True))
     assert prompt(question, shown) == (
-        "The region covers 10 % of the image, at the left. "
         "What state is within the red rectangle? "
+        "The region covers 10 % of the image, at the left. "
         "Choose one: new, worn."
     )
 

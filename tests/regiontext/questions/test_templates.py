@@ -156,7 +156,7 @@ def test_a_relation_field_may_have_its_own_wording() -> None:
 def test_the_questions_hash_covers_the_order_of_a_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = config(text("caption"))
     before = questions_hash(asked)
-    monkeypatch.setattr(templates, "ORDER", ("question", "evidence", "options"))
+    monkeypatch.setattr(templates, "ORDER", ("evidence", "question", "options"))
     assert questions_hash(asked) != before
 
 

@@ -6,6 +6,7 @@ One Label Studio and one Chromium for all; the model is a stub that records what
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -221,6 +222,14 @@ def keep_picture(page: Page, name: str) -> None:
     Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
 
 
+def wait_until_shown(page: Page, answers: dict[str, object], seconds: float = 10) -> None:
+    """Label Studio shows one field after the other."""
+    deadline = time.monotonic() + seconds
+    while (seen := shown(page)) != answers and time.monotonic() < deadline:
+        page.wait_for_timeout(100)
+    assert seen == answers
+
+
 def test_every_template_has_a_promise() -> None:
     shipped = {path.stem for path in Path("templates").glob("*.xml")}
     assert shipped == set(PROMISES)
@@ -265,7 +274,7 @@ def test_closed_answers_are_shown_and_submitted_as_they_are(
     editor = opened(page, site, task)
     editor.regions.first.click()
     expect(page.locator("input[name=wheels]")).to_have_value("2")
-    assert shown(page) == {"kind": ["truck"], "damage": ["dent"], "clarity": 4, "wheels": "2"}
+    wait_until_shown(page, {"kind": ["truck"], "damage": ["dent"], "clarity": 4, "wheels": "2"})
     editor.submit()
     kept = by_place(submitted(site, task))
     place = {k: v for k, v in ours["t", "rectangle"]["value"].items() if k != "rectanglelabels"}
@@ -290,7 +299,7 @@ def test_a_drawn_box_gets_closed_answers_too(site_of: Callable[[str], Site], pag
     page.wait_for_timeout(500)
     editor.regions.first.click()
     expect(page.locator("input[name=wheels]")).to_have_value("2")
-    assert shown(page) == {"kind": ["truck"], "damage": ["dent"], "clarity": 4, "wheels": "2"}
+    wait_until_shown(page, {"kind": ["truck"], "damage": ["dent"], "clarity": 4, "wheels": "2"})
 
 
 def test_what_an_annotator_chooses_is_read_and_shown_again_aliases_included(

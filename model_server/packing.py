@@ -49,13 +49,12 @@ class Plan:
     read: Ints
 
 
-def alike(several: Sequence[Sequence[int]]) -> int:
-    """How many tokens all of them begin with; `several` holds at least one."""
-    least = min(several, key=len)
-    for place, token in enumerate(least):
-        if any(own[place] != token for own in several):
+def alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    for place, (token, own) in enumerate(zip(one, other, strict=False)):
+        if token != own:
             return place
-    return len(least)
+    return min(len(one), len(other))
 
 
 def plan(

@@ -50,7 +50,7 @@ class Precision:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """True if a device has instructions of its own for products of bfloat16, which then take half the time."""
+    """True if a device has instructions of its own for products of bfloat16, which then take less time."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}

@@ -28,7 +28,7 @@ class Read:
 
     def known(self, ids: Sequence[int]) -> int:
         """How many of a question's tokens are among the words; its last token never is, since it must be run."""
-        return min(alike([self.words, ids]), len(ids) - 1)
+        return min(alike(self.words, ids), len(ids) - 1)
 
     def begun(self, known: int) -> Tensor:
         """The part that ends with so many of the words."""
@@ -42,10 +42,6 @@ class Memory:
         self.max_bytes = max_bytes
         self.nbytes = 0
         self._kept: OrderedDict[Key, Read] = OrderedDict()
-
-    def __len__(self) -> int:
-        """How many pictures are remembered."""
-        return len(self._kept)
 
     def held(self) -> list[Key]:
         """What is remembered, the oldest first."""

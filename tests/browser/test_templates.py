@@ -6,7 +6,6 @@ One Label Studio and one Chromium for all; the model is a stub that records what
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -222,12 +221,13 @@ def keep_picture(page: Page, name: str) -> None:
     Image.open(path).convert("RGB").quantize(128).save(path, optimize=True)
 
 
-def wait_until_shown(page: Page, answers: dict[str, object], seconds: float = 10) -> None:
+def expect_closed_answers(page: Page) -> None:
     """Label Studio shows one field after the other."""
-    deadline = time.monotonic() + seconds
-    while (seen := shown(page)) != answers and time.monotonic() < deadline:
-        page.wait_for_timeout(100)
-    assert seen == answers
+    expect(page.locator(".lsf-choices input:checked")).to_have_count(1)
+    expect(page.locator(".htx-taxonomy .ant-select-selection-item")).to_have_count(1)
+    expect(page.locator(".ant-rate-star-full")).to_have_count(4)
+    expect(page.locator("input[name=wheels]")).to_have_value("2")
+    assert shown(page) == {"kind": ["truck"], "damage": ["dent"], "clarity": 4, "wheels": "2"}
 
 
 def test_every_template_has_a_promise() -> None:
@@ -273,8 +273,7 @@ def test_closed_answers_are_shown_and_submitted_as_they_are(
     ours = by_place(predicted(site, task, box("t", TRUCK, "rectangle")))
     editor = opened(page, site, task)
     editor.regions.first.click()
-    expect(page.locator("input[name=wheels]")).to_have_value("2")
-    wait_until_shown(page, {"kind": ["truck"], "damage": ["dent"], "clarity": 4, "wheels": "2"})
+    expect_closed_answers(page)
     editor.submit()
     kept = by_place(submitted(site, task))
     place = {k: v for k, v in ours["t", "rectangle"]["value"].items() if k != "rectanglelabels"}
@@ -298,8 +297,7 @@ def test_a_drawn_box_gets_closed_answers_too(site_of: Callable[[str], Site], pag
     expect(editor.regions).to_have_count(1)
     page.wait_for_timeout(500)
     editor.regions.first.click()
-    expect(page.locator("input[name=wheels]")).to_have_value("2")
-    wait_until_shown(page, {"kind": ["truck"], "damage": ["dent"], "clarity": 4, "wheels": "2"})
+    expect_closed_answers(page)
 
 
 def test_what_an_annotator_chooses_is_read_and_shown_again_aliases_included(

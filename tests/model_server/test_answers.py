@@ -207,7 +207,7 @@ def test_what_was_seen_is_kept_by_adapter_and_within_bounds(
     size = model._memory.nbytes
     model._memory.max_bytes = 3 * size
     ask(model, *(prompt("a", image) for image in range(8)))
-    assert (len(model._memory), model._memory.nbytes) == (3, 3 * size)
+    assert (len(model._memory.held()), model._memory.nbytes) == (3, 3 * size)
 
 
 def test_one_unreadable_prompt_fails_alone(tiny: Served) -> None:

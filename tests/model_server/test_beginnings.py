@@ -51,9 +51,9 @@ def test_together_they_are_read_with_the_picture(
     together = ask(packed, *asked)
     # The first is read whole but for its last token, of the others what differs from it.
     first, *others = (packed.prepare(one) for one in asked)
-    rest = 1 + sum(len(own.ids) - alike([first.ids, own.ids]) for own in others)
+    rest = 1 + sum(len(own.ids) - alike(first.ids, own.ids) for own in others)
     branches = sum(len(ids) - 1 for own in (first, *others) for ids in own.options)
-    assert all(alike([first.ids, own.ids]) >= length(packed, EVIDENCE) - 4 for own in others)
+    assert all(alike(first.ids, own.ids) >= length(packed, EVIDENCE) - 4 for own in others)
     assert run[1] == rest + branches
     for one, other in zip(alone, together, strict=True):
         assert (one.text, one.prompt_tokens) == (other.text, other.prompt_tokens)

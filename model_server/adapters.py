@@ -181,9 +181,14 @@ def read_adapter(
                     f"{given} in the adapter."
                 )
         try:
-            parts[name] = (a, b * _scale(config, name, a.shape[0]))
+            scaled = b * _scale(config, name, a.shape[0])
         except ValueError as error:
             raise _unfit(f"{path / _CONFIG}: {error}") from None
+        if not (a.isfinite().all() and scaled.isfinite().all()):
+            raise _unfit(
+                f"{path} holds weights of layer {name!r} that are infinite or no numbers; its training diverged."
+            )
+        parts[name] = (a, scaled)
     if not parts:
         raise _unfit(f"{path / _WEIGHTS} holds no LoRA weights.")
     return parts

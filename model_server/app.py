@@ -62,6 +62,7 @@ def create_app(
     limits: ImageLimits | None = None,
     fetcher: Fetcher | None = None,
     max_body_bytes: int = 64_000_000,
+    stall_s: float = 30.0,
     segmenting: Segmenting | None = None,
 ) -> FastAPI:
     """The model server as an ASGI app. The engine starts and stops with it, and the fetcher stops with it.
@@ -72,6 +73,7 @@ def create_app(
         limits: bounds on the images of one request.
         fetcher: fetches images given by address; by default none are.
         max_body_bytes: longest request body that is read.
+        stall_s: longest pause within a request body.
         segmenting: answers POST /v1/segment; without one it is 404.
     """
     limits = limits or ImageLimits()
@@ -80,6 +82,7 @@ def create_app(
     metrics = Metrics(waiting=engine.waiting, counts=engine.counts)
     engine.on_batch = metrics.batch
     pool = ThreadPoolExecutor(4, thread_name_prefix="prepare")
+    body = partial(_read, limit=max_body_bytes, stall_s=stall_s)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -187,7 +190,7 @@ def create_app(
         ticket = engine.arrive()
         loop, begun = asyncio.get_running_loop(), time.monotonic()
         try:
-            asked = parse_body(ChatRequest, await _read(request, max_body_bytes))
+            asked = parse_body(ChatRequest, await body(request))
             ticket.choose(asked.model)
             envelope = _envelope(asked)
             events = (
@@ -224,20 +227,19 @@ def create_app(
     @admin.post("/load_lora_adapter", openapi_extra=_documented(LoadAdapterRequest))
     async def load_adapter(request: Request) -> Response:
         """Serve a LoRA adapter folder under a name of its own."""
-        asked = parse_body(LoadAdapterRequest, await _read(request, max_body_bytes))
+        asked = parse_body(LoadAdapterRequest, await body(request))
         await asyncio.wrap_future(engine.load_adapter(asked.lora_name, Path(asked.lora_path)))
         return PlainTextResponse(f"Success: LoRA adapter '{asked.lora_name}' added successfully.")
 
     @admin.post("/unload_lora_adapter", openapi_extra=_documented(UnloadAdapterRequest))
     async def unload_adapter(request: Request) -> Response:
         """Stop serving a LoRA adapter, once the requests in flight are answered."""
-        asked = parse_body(UnloadAdapterRequest, await _read(request, max_body_bytes))
+        asked = parse_body(UnloadAdapterRequest, await body(request))
         await asyncio.wrap_future(engine.unload_adapter(asked.lora_name))
         return PlainTextResponse(f"Success: LoRA adapter '{asked.lora_name}' removed successfully.")
 
     app.include_router(v1)
     app.include_router(admin)
-    body = partial(_read, limit=max_body_bytes)
     app.include_router(segment_router(segmenting, body, limits, Depends(check_key)))
     return app
 
@@ -335,7 +337,7 @@ def _envelope(asked: ChatRequest) -> dict[str, Any]:
     }
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def _read(request: Request, limit: int, stall_s: float) -> bytes:
     error = RequestError(
         f"The request body is longer than {limit} bytes; send smaller images.",
         code="body_too_large",
@@ -344,10 +346,20 @@ async def _read(request: Request, limit: int) -> bytes:
     if int(request.headers.get("content-length") or 0) > limit:
         raise error
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:
-            raise error
+    try:
+        async with asyncio.timeout(stall_s) as deadline:
+            async for part in request.stream():
+                deadline.reschedule(asyncio.get_running_loop().time() + stall_s)
+                body += part
+                if len(body) > limit:
+                    raise error
+    except TimeoutError:
+        # Whoever stalls would keep a place in the queue from others.
+        raise RequestError(
+            f"Nothing came of the rest of the request body for {stall_s:g} s; send it again.",
+            code="body_stalled",
+            status=408,
+        ) from None
     return bytes(body)
 
 

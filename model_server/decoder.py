@@ -148,10 +148,11 @@ class Decoder:
         weight = self._norm.weight
         shape = (self.layer_count, 2, count, self.kv_heads, columns, self.head_dim)
         size = math.prod(shape)
-        # Columns not shown are read all the same and times zero: they must hold numbers.
         if size > self._pool.numel():
-            self._pool = weight.new_zeros(size)
-        kept = self._pool[:size].view(shape)
+            self._pool = weight.new_empty(size)
+        # Columns not shown are read all the same and times zero: they must hold numbers, and what is left there of
+        # earlier rows may hold none.
+        kept = self._pool[:size].view(shape).zero_()
         if size * weight.element_size() > _POOLED_BYTES:
             self._pool = weight.new_empty(0)
         shown = torch.zeros(count, columns, dtype=torch.bool, device=weight.device)

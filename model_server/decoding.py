@@ -8,6 +8,7 @@ positions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -25,9 +26,19 @@ from transformers import (
 )
 
 from model_server.decoder import Decoder, Rows, Segment
+from model_server.errors import RequestError
 from model_server.jobs import Sampling
 
-__all__ = ["FLOOR", "Constraint", "Picked", "Row", "decode", "decode_packed", "segments"]
+__all__ = [
+    "FLOOR",
+    "Constraint",
+    "Picked",
+    "Row",
+    "check_numbers",
+    "decode",
+    "decode_packed",
+    "segments",
+]
 
 FLOOR = -9999.0
 """Stands for a log-probability of minus infinity, which JSON cannot write (OpenAI's choice)."""
@@ -153,6 +164,17 @@ def decode(
     )
 
 
+def check_numbers(logprob: float) -> None:
+    """Raise RequestError 500 where a model made no numbers: its weights or an adapter's are broken, or it overflowed."""
+    if math.isnan(logprob):
+        raise RequestError(
+            "The model's probabilities of this answer are not numbers: its weights or the adapter's are broken, or its "
+            "--dtype overflows (bfloat16 and float32 reach further than float16).",
+            code="model_error",
+            status=500,
+        )
+
+
 class _Picker:
     """Picks the next token of every row that goes on."""
 
@@ -168,6 +190,7 @@ class _Picker:
             if row.finish is not None:
                 continue
             try:
+                check_numbers(values[index])
                 free = not _is_sampled(row) and row.constraint is None
                 if not free or self._too_early(row, ids[index]):
                     own = True

@@ -90,9 +90,11 @@ class Engine:
         self._commands: deque[_Command] = deque()
         self._served = Served(base, adapters or {})
         self._held: Counter[str | None] = Counter()
-        # Tickets not closed; of these, not submitted; of these, waiting for something else than this machine.
-        self._open = self._preparing = self._aside = 0
-        self._stopping = False
+        # Tickets not closed, and of these those not submitted: when each came, None while it waits for something else
+        # than this machine.
+        self._open = 0
+        self._coming: dict[Ticket, float | None] = {}
+        self._stopping = self._ended = False
         self._model: Model | None = None
         self.state = "loading"
         self.failure: str | None = None
@@ -158,8 +160,9 @@ class Engine:
                     status=429,
                 )
             self._open += 1
-            self._preparing += 1
-            return Ticket(self)
+            ticket = Ticket(self)
+            self._coming[ticket] = time.monotonic()
+            return ticket
 
     def lineage(self, name: str) -> dict[str, Any] | None:
         """Where an adapter comes from; None for an unknown one."""
@@ -211,18 +214,21 @@ class Engine:
         return command.future
 
     def _check_ready(self) -> None:
-        if self._stopping:
-            raise RequestError("The server is shutting down.", code="shutting_down", status=503)
-        if self.state == "loading":
+        if self.state == "loading" and not self._stopping:
             raise RequestError(
                 "The model is still loading; ask again when GET /ready answers 200.",
                 code="model_loading",
                 status=503,
             )
+        if self._stopping or self.state == "failed":
+            raise self._gone()
+
+    def _gone(self) -> RequestError:
         if self.state == "failed":
-            raise RequestError(
-                f"The model could not be loaded: {self.failure}", code="model_failed", status=503
+            return RequestError(
+                f"The model is not there: {self.failure}", code="model_failed", status=503
             )
+        return RequestError("The server is shutting down.", code="shutting_down", status=503)
 
     def _hold(self, ticket: Ticket, model: str) -> None:
         with self._changed:
@@ -232,23 +238,27 @@ class Engine:
             ticket._holding = True
             self._held[adapter] += 1
 
-    def _step(self, *, aside: int) -> None:
+    def _step(self, ticket: Ticket, *, aside: bool) -> None:
         with self._changed:
-            self._aside += aside
-            self._changed.notify_all()
+            if ticket in self._coming:
+                self._coming[ticket] = None if aside else time.monotonic()
+                self._changed.notify_all()
 
     def _waiting(self) -> int:
-        return self._preparing + len(self._queue)
+        return len(self._coming) + len(self._queue)
 
     def _submit(self, ticket: Ticket, jobs: Sequence[Job]) -> None:
         with self._changed:
-            self._prepared(ticket)
+            if self._ended:
+                raise self._gone()
+            self._coming.pop(ticket, None)
             self._queue += jobs
             self._changed.notify_all()
 
     def _close(self, ticket: Ticket) -> None:
         with self._changed:
-            self._prepared(ticket)
+            if self._coming.pop(ticket, None) is not None:
+                self._changed.notify_all()
             self._open -= ticket._open
             ticket._open = False
             if ticket._holding:
@@ -256,32 +266,43 @@ class Engine:
                 self._held[ticket._adapter] -= 1
                 self._changed.notify_all()
 
-    def _prepared(self, ticket: Ticket) -> None:
-        if ticket._preparing:
-            ticket._preparing = False
-            self._preparing -= 1
-            self._changed.notify_all()
-
     # What the worker does.
 
     def _work(self) -> None:
-        started = time.monotonic()
         try:
-            model = self._open_model()
-            if self._find_max_batch:
-                self._max_batch = self._find_max_batch()
+            self._serve(self._load())
         except Exception as error:
             self.failure = one_line(error)
             self.state = "failed"
             if not isinstance(error, ModelServerError):
-                log.exception("the model could not be loaded")
-            log.error("The model could not be loaded: %s", self.failure)
+                log.exception("the model's thread has ended")
+            log.error("The model is not there: %s", self.failure)
             if self._on_failed:
                 self._on_failed()
-            return
+        finally:
+            self._leave()
+
+    def _load(self) -> Model:
+        started = time.monotonic()
+        model = self._open_model()
+        if self._find_max_batch:
+            self._max_batch = self._find_max_batch()
         self._model = model
         self.state = "ready"
         log.info("%s is ready after %.1f s", self.base, time.monotonic() - started)
+        return model
+
+    def _leave(self) -> None:
+        # Nobody is left without an answer.
+        with self._changed:
+            self._ended = True
+            for left in (*self._queue, *self._commands):
+                if left.future.set_running_or_notify_cancel():
+                    left.future.set_exception(self._gone())
+            self._queue.clear()
+            self._commands.clear()
+
+    def _serve(self, model: Model) -> None:
         while (task := self._next()) is not None:
             if isinstance(task, _Command):
                 _run(task, model)
@@ -324,7 +345,9 @@ class Engine:
     def _gather(self) -> None:
         deadline = time.monotonic() + self._patience_s
         while len(self._queue) < self._max_batch:
-            until = deadline if self._preparing > self._aside else 0.0
+            # Nor is one that takes longer than that to be received.
+            came = [at for at in self._coming.values() if at is not None]
+            until = min(deadline, max(came, default=0.0) + self._patience_s)
             # Who was answered together asks again together; one alone is never waited for.
             if 1 < self._answered > len(self._queue):
                 until = max(until, min(deadline, self._expected_until))
@@ -335,9 +358,15 @@ class Engine:
 
 
 def _run(command: _Command, model: Model) -> None:
+    # It is done in any case: that nobody waits for it any more does not undo what was reserved for it.
+    awaited = command.future.set_running_or_notify_cancel()
     try:
         command.run(model)
     except Exception as error:
-        command.future.set_exception(error)
+        if awaited:
+            command.future.set_exception(error)
+        else:
+            log.exception("a change of adapters failed that nobody waits for")
     else:
-        command.future.set_result(None)
+        if awaited:
+            command.future.set_result(None)

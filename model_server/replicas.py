@@ -11,7 +11,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +89,13 @@ class Replicas:
     def arrive(self) -> RoutedTicket:
         """Announce a request to the replica with least to do.
 
-        Raises RequestError 429 when even that one's queue is full.
+        Raises RequestError 429 when every queue is full.
         """
-        return RoutedTicket(self, min(self._engines, key=lambda engine: engine.load()))
+        *busier, last = sorted(self._engines, key=lambda engine: engine.load())
+        for engine in busier:
+            with suppress(RequestError):  # full: who has little to answer may have much to prepare
+                return RoutedTicket(self, engine)
+        return RoutedTicket(self, last)
 
     def reader(self, pictures: Sequence[Picture], at: Engine) -> Engine:
         """The replica to ask about these pictures, of a request that is counted `at` one already."""

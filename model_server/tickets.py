@@ -30,7 +30,6 @@ class Ticket:
         self._engine = engine
         self._adapter: str | None = None
         self._open = True
-        self._preparing = True
         self._holding = False
 
     def choose(self, model: str) -> None:
@@ -44,17 +43,17 @@ class Ticket:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Meanwhile no forming batch waits for this request; its place and its adapter are kept."""
-        self._engine._step(aside=1)
+        self._engine._step(self, aside=True)
         try:
             yield
         finally:
-            self._engine._step(aside=-1)
+            self._engine._step(self, aside=False)
 
     def submit(self, *prompts: Prompt, on_token: OnToken | None = None) -> list[Job]:
         """Prepare the prompts in this thread and queue them together.
 
         Every `job.future` resolves to its Answer or a RequestError. Raises RequestError for a prompt that cannot be
-        prepared; `on_token` is called with the prompt's number.
+        prepared, and when the engine has ended meanwhile; `on_token` is called with the prompt's number.
         """
         jobs = [
             Job(

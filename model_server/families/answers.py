@@ -13,7 +13,7 @@ from functools import partial
 from transformers import PreTrainedModel, ProcessorMixin
 
 from model_server.batches import Job, told
-from model_server.decoding import FLOOR, Constraint, Picked, Row
+from model_server.decoding import FLOOR, Constraint, Picked, Row, check_numbers
 from model_server.errors import RequestError
 from model_server.families.chat import end_tokens
 from model_server.families.tokens import token_bytes
@@ -68,13 +68,18 @@ class Writer:
         *,
         length: int,
     ) -> None:
-        """Resolve a closed question with the likeliest option.
+        """Resolve a closed question with the likeliest option, or fail it where the scores are no numbers.
 
         Args:
             options: per option its token ids, end of turn included.
             logprobs: their natural-log probabilities.
         """
         sums = [math.fsum(own) for own in logprobs]
+        try:
+            check_numbers(math.fsum(sums))
+        except RequestError as error:  # its neighbours have their answers
+            fail(job, error)
+            return
         best = max(range(len(sums)), key=sums.__getitem__)
         weights = [math.exp(total - sums[best]) for total in sums]
         whole = math.fsum(weights)

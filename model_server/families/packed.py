@@ -22,6 +22,7 @@ from model_server.adapters import Adapters
 from model_server.batches import Job
 from model_server.decoder import Decoder, Rows
 from model_server.decoding import Row, decode_packed, segments
+from model_server.errors import RequestError
 from model_server.families.answers import Writer, check_room
 from model_server.families.chat import question_turn
 from model_server.families.embedding import embedded
@@ -35,6 +36,8 @@ from model_server.tower import Tower
 __all__ = ["PackedModel"]
 
 _LOGITS_AT_ONCE = 512
+# Tokens of all options of a question, as every pair of them takes room: in one that shares its pass, and in any.
+_WIDE, _WIDEST = 256, 8192
 # An adapter asked so often in a row is worth a merged copy of the weights.
 _STEADY = 8
 
@@ -102,15 +105,23 @@ class PackedModel:
     def prepare(self, prompt: Prompt) -> Ready:
         """Tokens and pixels of a prompt, made in the caller's thread.
 
-        Raises RequestError, also for a prompt that leaves no room for an answer.
+        Raises RequestError, also for a prompt that leaves no room for an answer or has more options than one pass takes.
         """
         ready = self._prompts.prepare(prompt)
         check_room(ready.length, ready.options, self.limit)
+        if (count := _option_tokens(ready)) > _WIDEST:
+            raise RequestError(
+                f"The {len(ready.options)} options have {count} tokens together; at most {_WIDEST} are compared in one "
+                "question. Offer fewer or shorter ones.",
+                param="structured_outputs.choice",
+                code="too_many_options",
+            )
         return ready
 
     def group(self, job: Job) -> Hashable:
-        """Everything shares a batch."""
-        return None
+        """Everything shares a batch, but for a question with so many options that others would wait for it."""
+        ready: Ready | None = job.ready
+        return job if ready and _option_tokens(ready) > _WIDE else None
 
     def load_adapter(self, name: str, path: Path) -> None:
         """Make an adapter available; raises AdapterError."""
@@ -312,8 +323,12 @@ class PackedModel:
         if len(self._recent) == _STEADY and len(set(self._recent)) == 1:
             try:
                 self._adapters.merge(name)
-            except torch.OutOfMemoryError:  # a second copy does not fit: go on beside the base
+            except (RuntimeError, MemoryError):  # a second copy does not fit: go on beside the base
                 self._merges = False
+
+
+def _option_tokens(ready: Ready) -> int:
+    return sum(len(ids) - 1 for ids in ready.options)
 
 
 def _memory_bytes(device: torch.device) -> int:

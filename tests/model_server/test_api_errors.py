@@ -147,7 +147,7 @@ def test_slow_hosts_hold_up_nobody_else(engine: Engine, monkeypatch: pytest.Monk
         slow = address("http://slow.example/a.png")
         waiting = [pool.submit(asked, url, messages=slow) for _ in range(8)]
         try:
-            while engine._aside < len(waiting):
+            while list(engine._coming.values()).count(None) < len(waiting):
                 time.sleep(0.01)
             began = time.monotonic()
             assert asked(url, messages=messages("a", picture(0))).status_code == 200
@@ -158,4 +158,19 @@ def test_slow_hosts_hold_up_nobody_else(engine: Engine, monkeypatch: pytest.Monk
         finally:
             go.set()
         assert [one.result().status_code for one in waiting] == [200] * len(waiting)
-        assert engine._aside == 0
+        assert engine.waiting() == 0
+
+
+def test_a_body_that_stalls_gives_its_place_back(engine: Engine) -> None:
+    with serving(engine, FOLDER, stall_s=0.3) as url:
+        wait_ready(url)
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            head = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n"
+            connection.sendall(head.encode() + b'{"model"')
+            while engine.waiting() == 0:
+                time.sleep(0.005)
+            said = connection.recv(65536)
+        assert said.startswith(b"HTTP/1.1 408") and b"body_stalled" in said
+        while engine.waiting():
+            time.sleep(0.005)

@@ -46,6 +46,27 @@ def test_the_replica_with_least_to_do_is_asked() -> None:
         assert replicas.waiting() == 0
 
 
+def test_a_full_replica_does_not_refuse_what_another_has_room_for() -> None:
+    one, other = FakeModel(), FakeModel()
+    with running(one, other, max_waiting=2) as replicas:
+        full, busier = replicas._engines
+        full._max_waiting = 1
+        tickets = [full.arrive()]
+        other.go.clear()
+        jobs = [submit(busier)]
+        assert other.started.wait(5)
+        jobs.append(submit(busier))
+        assert full.load() < busier.load()
+        tickets.append(replicas.arrive())
+        with pytest.raises(RequestError, match="2 requests are waiting"):
+            replicas.arrive()
+        other.go.set()
+        for job in jobs:
+            job.future.result(5)
+        for ticket in tickets:
+            ticket.close()
+
+
 def about(replicas: Replicas, digest: bytes) -> Job:
     ticket = replicas.arrive()
     ticket.choose("base")

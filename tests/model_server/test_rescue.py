@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -117,3 +118,27 @@ def test_what_was_begun_is_not_asked_again(
     assert [job.future.exception(0).status for job in jobs] == [500, 500]
     assert len(heard) == 4  # two tokens of each
     assert quiet.future.result(0).tokens  # nobody had heard of it: it is asked again
+
+
+def test_a_merged_copy_that_does_not_fit_costs_nobody_an_answer(
+    packed: PackedModel,
+    make_adapter: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+
+    def full(name: str) -> None:
+        tried.append(name)
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    packed.load_adapter("a", make_adapter(tmp_path / "a"))
+    monkeypatch.setattr(packed, "_merges", True)
+    monkeypatch.setattr(packed._adapters, "merge", full)
+    try:
+        for _ in range(12):
+            assert ask(packed, prompt(TEXTS[0]), adapter="a")[0].tokens
+    finally:
+        packed.unload_adapter("a")
+        packed._recent.clear()
+    assert tried == ["a"]  # and not again

@@ -165,7 +165,7 @@ def decode(
 
 
 def check_numbers(logprob: float) -> None:
-    """Raise RequestError 500 where a model made no numbers: its weights or an adapter's are broken, or it overflowed."""
+    """Raise RequestError 500 where a model made no numbers: weights or an adapter's are broken, or it overflowed."""
     if math.isnan(logprob):
         raise RequestError(
             "The model's probabilities of this answer are not numbers: its weights or the adapter's are broken, or its "

@@ -105,7 +105,7 @@ class PackedModel:
     def prepare(self, prompt: Prompt) -> Ready:
         """Tokens and pixels of a prompt, made in the caller's thread.
 
-        Raises RequestError, also for a prompt that leaves no room for an answer or has more options than one pass takes.
+        Raises RequestError, also for a prompt that leaves no room for an answer or has more options than a pass takes.
         """
         ready = self._prompts.prepare(prompt)
         check_room(ready.length, ready.options, self.limit)

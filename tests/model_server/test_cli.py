@@ -16,6 +16,8 @@ import httpx
 import pytest
 
 from model_server.__main__ import main
+from model_server.families.packed import PackedModel
+from tests.model_server.answering import ask, prompt
 from tests.model_server.conftest import messages, picture, wait_ready
 
 pytestmark = pytest.mark.model
@@ -83,6 +85,42 @@ def test_serves_until_terminated_and_answers_what_it_began(
         assert process.wait(20) == 0
         assert "Traceback" not in process.stdout.read()
     finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_model_on_two_devices_answers_as_one(
+    tiny_folder: Path, packed: PackedModel, make_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    adapter = make_adapter(tmp_path / "run")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = start(
+        *("--model", str(tiny_folder), "--port", str(port), "--threads", "1", "--name", "tiny"),
+        *("--device", "cpu,cpu", "--dtype", "float32"),
+    )
+
+    def said(seed: int, model: str = "tiny") -> str:
+        asked = {"model": model, "messages": messages("a", picture(seed)), "max_tokens": 8}
+        answer = httpx.post(f"{url}/v1/chat/completions", json=asked, timeout=60).json()
+        return str(answer["choices"][0]["message"]["content"])
+
+    try:
+        wait_open(url, process)
+        wait_ready(url)
+        body = {"lora_name": "tiny:1", "lora_path": str(adapter)}
+        loaded = httpx.post(f"{url}/v1/load_lora_adapter", json=body, timeout=60)
+        assert loaded.status_code == 200, loaded.text
+        packed.load_adapter("tiny:1", adapter)
+        seeds = [*range(6), *range(6)]
+        with ThreadPoolExecutor(len(seeds)) as pool:
+            for model, name in (("tiny", None), ("tiny:1", "tiny:1")):
+                expected = [ask(packed, prompt("a", seed), adapter=name)[0].text for seed in seeds]
+                assert list(pool.map(said, seeds, [model] * len(seeds))) == expected
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        packed.unload_adapter("tiny:1")
         process.kill()
         process.wait()
 

@@ -37,7 +37,7 @@ def test_more_than_one_pass_takes_is_refused_before_its_turn(
     packed: PackedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packed_module, "_WIDEST", 100)
-    with pytest.raises(RequestError, match="60 options have .* at most 100") as raised:
+    with pytest.raises(RequestError, match=r"60 options have .* at most 100") as raised:
         packed.prepare(prompt(TEXTS[0], 0, MANY))
     assert raised.value.param == "structured_outputs.choice"
     assert raised.value.status == 400

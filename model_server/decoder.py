@@ -102,9 +102,8 @@ class Decoder:
         self._scale = float(first.scaling)
         self._eps = float(text.norm.variance_epsilon)
         self._layers = list(text.layers)
-        self.fused = Fused(model, linear_groups(self._layers, _FUSED), dtype=products)
-        self._weights = self._with_norms(self.fused.weights)
-        self._merged: tuple[list[Pair], list[Tensor]] | None = None
+        groups = linear_groups(self._layers, _FUSED)
+        self.fused = Fused(model, groups, arranged=self._with_norms, dtype=products)
         self._pool = self._norm.weight.new_empty(0)
 
     @staticmethod
@@ -143,6 +142,7 @@ class Decoder:
         """float32[N, V] of hidden states float[N, d] that `run` returned."""
         return self._head(self._norm(hidden)).float()  # type: ignore[no-any-return]
 
+    @torch.inference_mode()
     def rows(self, count: int, columns: int) -> Rows:
         """Empty rows with room for so many columns, on memory that the next call may use again."""
         weight = self._norm.weight
@@ -257,14 +257,12 @@ class Decoder:
     def _chosen(
         self, tokens: int, segments: Sequence[Segment]
     ) -> tuple[list[Tensor], list[list[Tensor]]]:
-        if len(segments) == 1 and segments[0] == Segment(self.fused.merged_name or "", 0, tokens):
-            pairs = self.fused.merged()
-            if self._merged is None or self._merged[0] is not pairs:
-                self._merged = (pairs, self._with_norms(pairs))
-            return self._merged[1], []
-        if self.fused.merged_name is None:
-            self._merged = None
-        return self._weights, [self.fused.low(segment.name) for segment in segments]
+        # Through one adapter alone?
+        if len(segments) == 1 and (segments[0].start, segments[0].end) == (0, tokens):
+            merged = self.fused.merged(segments[0].name)
+            if merged is not None:
+                return merged, []
+        return self.fused.own, [self.fused.low(segment.name) for segment in segments]
 
     def _with_norms(self, pairs: Sequence[Pair]) -> list[Tensor]:
         none = pairs[0][0].new_empty(0)

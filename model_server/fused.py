@@ -7,7 +7,7 @@ matrices are for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +23,16 @@ Pair = tuple[Tensor, Tensor]
 class Fused:
     """Groups of linear layers, each group one matrix.
 
+    Attributes:
+        weights: the matrices, group by group.
+        own: the weights of a pass without an adapter.
+
     Args:
         model: names the layers.
         groups: the layers of each group read the same input; their outputs are joined in this order.
         dtype: of the matrices and biases, that of the layers by default. The model's own modules get it, too, and then
             run by themselves only on inputs of it.
+        arranged: puts the groups' matrices among the other weights of a pass, in one list as the pass takes them.
     """
 
     def __init__(
@@ -35,12 +40,15 @@ class Fused:
         model: nn.Module,
         groups: Sequence[Sequence[nn.Linear]],
         *,
+        arranged: Callable[[Sequence[Pair]], list[Tensor]],
         dtype: torch.dtype | None = None,
     ) -> None:
         self._names = {module: name for name, module in model.named_modules()}
         self._groups = [list(group) for group in groups]
         self.weights: list[Pair] = [_join(group, dtype) for group in self._groups]
-        self._merged: tuple[str, list[Pair]] | None = None
+        self._arranged = arranged
+        self.own = arranged(self.weights)
+        self._merged: tuple[str, list[Tensor]] | None = None
         self._low: dict[str, list[Tensor]] = {}
 
     def modules(self) -> dict[str, nn.Linear]:
@@ -57,7 +65,7 @@ class Fused:
     def remove(self, name: str) -> None:
         """Forget an adapter."""
         del self._low[name]
-        if self.merged_name == name:
+        if self.merged(name) is not None:
             self._merged = None
 
     def merge(self, name: str) -> None:
@@ -68,17 +76,11 @@ class Fused:
             if a.numel():
                 weight = (weight.float() + b.float() @ a.float()).to(weight)
             merged.append((weight, bias))
-        self._merged = (name, merged)
+        self._merged = (name, self._arranged(merged))
 
-    @property
-    def merged_name(self) -> str | None:
-        """The adapter of which a merged copy is kept."""
-        return self._merged[0] if self._merged else None
-
-    def merged(self) -> list[Pair]:
-        """The weights of the merged copy, group by group."""
-        assert self._merged is not None
-        return self._merged[1]
+    def merged(self, name: str) -> list[Tensor] | None:
+        """The weights of a pass with this adapter in them, None if no such copy is kept."""
+        return self._merged[1] if self._merged and self._merged[0] == name else None
 
     def low(self, name: str) -> list[Tensor]:
         """A float[r, in] and B float[out, r] of each group one after the other, empty where it changes nothing."""

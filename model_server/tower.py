@@ -46,9 +46,8 @@ class Tower:
         self._eps = float(tower.config.layer_norm_eps)
         self._activation = ACTIVATIONS[tower.config.hidden_act]
         self._layers = list(tower.encoder.layers)
-        self.fused = Fused(model, linear_groups(self._layers, _FUSED), dtype=products)
-        self._weights = self._with_norms(self.fused.weights)
-        self._merged: tuple[list[Pair], list[Tensor]] | None = None
+        groups = linear_groups(self._layers, _FUSED)
+        self.fused = Fused(model, groups, arranged=self._with_norms, dtype=products)
 
     @staticmethod
     def fits(model: PreTrainedModel) -> bool:
@@ -78,16 +77,11 @@ class Tower:
         return features
 
     def _with(self, adapter: str | None) -> tuple[list[Tensor], list[Tensor]]:
-        if self.fused.merged_name is None:
-            self._merged = None
         if adapter is None:
-            return self._weights, []
-        if adapter == self.fused.merged_name:
-            pairs = self.fused.merged()
-            if self._merged is None or self._merged[0] is not pairs:
-                self._merged = (pairs, self._with_norms(pairs))
-            return self._merged[1], []
-        return self._weights, self.fused.low(adapter)
+            return self.fused.own, []
+        if (merged := self.fused.merged(adapter)) is not None:
+            return merged, []
+        return self.fused.own, self.fused.low(adapter)
 
     def _with_norms(self, pairs: Sequence[Pair]) -> list[Tensor]:
         weights: list[Tensor] = []

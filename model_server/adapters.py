@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ __all__ = ["Adapters", "read_adapter"]
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
+# An adapter asked so often in a row is worth a merged copy of the weights.
+_STEADY = 8
 
 
 class Adapters:
@@ -59,6 +62,8 @@ class Adapters:
         self._active: str | None = None
         self._merged: tuple[str, dict[str, Tensor]] | None = None
         self._plain: dict[str, Tensor] = {}
+        self._merges = True
+        self._recent: deque[str | None] = deque(maxlen=_STEADY)
 
     @property
     def merged(self) -> str | None:
@@ -108,6 +113,18 @@ class Adapters:
                 self._plain[module] = layer.weight.data
                 layer.weight.data = weight
         self._active = name
+
+    def notice(self, names: Sequence[str | None]) -> None:
+        """Whose answers are asked for, None for the base model: the adapter of all recent ones is merged."""
+        self._recent.extend(names)
+        name = self._recent[-1]
+        if name is None or name == self.merged or not self._merges:
+            return
+        if len(self._recent) == _STEADY and len(set(self._recent)) == 1:
+            try:
+                self.merge(name)
+            except (RuntimeError, MemoryError):  # a second copy does not fit: go on beside the base
+                self._merges = False
 
     def merge(self, name: str) -> None:
         """Keep a copy of the weights with this adapter in them; batches of it alone cost no more than the base."""

@@ -77,6 +77,7 @@ class OverlayModel:
         """Resolve every job's future; all jobs are of one group."""
         asked = prepared(jobs, self.prepare)
         if asked:
+            self._adapters.notice([job.adapter for job, _ in asked])
             self._adapters.activate(jobs[0].adapter)
             together_or_alone(asked, self._answer)
 

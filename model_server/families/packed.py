@@ -8,7 +8,7 @@ HTTP.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
@@ -38,8 +38,6 @@ __all__ = ["PackedModel"]
 _LOGITS_AT_ONCE = 512
 # Tokens of all options of a question, as every pair of them takes room: in one that shares its pass, and in any.
 _WIDE, _WIDEST = 256, 8192
-# An adapter asked so often in a row is worth a merged copy of the weights.
-_STEADY = 8
 
 
 class PackedModel:
@@ -69,8 +67,6 @@ class PackedModel:
         head = model.get_output_embeddings()  # compiled into a step, for all rows at once
         self._adapters = Adapters(model, self._decoder.fused, seen, fixed=[head])
         self._memory = Memory(max_bytes or _memory_bytes(model.device))
-        self._merges = True
-        self._recent: deque[str | None] = deque(maxlen=_STEADY)
         text = model.config.get_text_config()
         self.limit = int(getattr(text, "max_position_embeddings", None) or 1 << 30)
         self.counts: Counter[str] = Counter()
@@ -146,7 +142,7 @@ class PackedModel:
         asked = prepared(jobs, self.prepare)
         if asked:
             asked.sort(key=lambda row: row[0].adapter or "")
-            self._merge_the_steady([job.adapter for job, _ in asked])
+            self._adapters.notice([job.adapter for job, _ in asked])
             together_or_alone(asked, self._answer)
 
     def _answer(self, rows: Sequence[tuple[Job, Ready]]) -> None:
@@ -314,17 +310,6 @@ class PackedModel:
         for key, read in made.items():
             self._memory.keep(key, read)
         return made
-
-    def _merge_the_steady(self, names: Sequence[str | None]) -> None:
-        self._recent.extend(names)
-        name = self._recent[-1]
-        if name is None or name == self._adapters.merged or not self._merges:
-            return
-        if len(self._recent) == _STEADY and len(set(self._recent)) == 1:
-            try:
-                self._adapters.merge(name)
-            except (RuntimeError, MemoryError):  # a second copy does not fit: go on beside the base
-                self._merges = False
 
 
 def _option_tokens(ready: Ready) -> int:

@@ -17,6 +17,7 @@ from model_server.errors import AdapterError
 from model_server.families import open_model
 from model_server.families.chat import encode, prompt_text
 from model_server.families.checkpoint import load_checkpoint
+from model_server.families.overlay import OverlayModel
 from model_server.folder import find_model
 from model_server.jobs import Prompt
 from tests.model_server.answering import Served, ask, prompt
@@ -81,10 +82,16 @@ def peft_says(tiny: Served, path: Path, asked: Prompt) -> list[tuple[int, float]
     ]
 
 
+@pytest.mark.parametrize("general", [False, True])
 def test_an_adapter_asked_again_and_again_is_merged(
-    tiny_folder: Path, make_adapter: Callable[..., Path], tmp_path: Path
+    tiny_folder: Path, make_adapter: Callable[..., Path], tmp_path: Path, general: bool
 ) -> None:
-    model = open_model(find_model(tiny_folder), device="cpu", dtype="float32")
+    folder = find_model(tiny_folder)
+    model: Served = (
+        OverlayModel(*load_checkpoint(folder, device="cpu"))
+        if general
+        else open_model(folder, device="cpu", dtype="float32")
+    )
     model.load_adapter("a", make_adapter(tmp_path / "a"))
     first = ask(model, prompt(TEXTS[0]), adapter="a")[0]
     assert model._adapters.merged is None

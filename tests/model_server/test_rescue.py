@@ -133,12 +133,12 @@ def test_a_merged_copy_that_does_not_fit_costs_nobody_an_answer(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     packed.load_adapter("a", make_adapter(tmp_path / "a"))
-    monkeypatch.setattr(packed, "_merges", True)
+    monkeypatch.setattr(packed._adapters, "_merges", True)
     monkeypatch.setattr(packed._adapters, "merge", full)
     try:
         for _ in range(12):
             assert ask(packed, prompt(TEXTS[0]), adapter="a")[0].tokens
     finally:
         packed.unload_adapter("a")
-        packed._recent.clear()
+        packed._adapters._recent.clear()
     assert tried == ["a"]  # and not again

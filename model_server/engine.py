@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -89,10 +89,9 @@ class Engine:
         self._queue: deque[Job] = deque()
         self._commands: deque[_Command] = deque()
         self._served = Served(base, adapters or {})
-        self._held: Counter[str | None] = Counter()
-        # Tickets not closed, and of these those not submitted: when each came, None while it waits for something else
-        # than this machine.
-        self._open = 0
+        # Tickets not closed, with the adapter that each keeps in memory; of these, those not submitted: when each came,
+        # None while it waits for something else than this machine.
+        self._open: dict[Ticket, str | None] = {}
         self._coming: dict[Ticket, float | None] = {}
         self._stopping = self._ended = False
         self._model: Model | None = None
@@ -131,7 +130,7 @@ class Engine:
     def load(self) -> int:
         """Requests on their way in, queued or being answered."""
         with self._changed:
-            return self._open
+            return len(self._open)
 
     def counts(self) -> Mapping[str, int]:
         """What the model counts, such as pictures read and remembered."""
@@ -159,8 +158,8 @@ class Engine:
                     code="queue_full",
                     status=429,
                 )
-            self._open += 1
             ticket = Ticket(self)
+            self._open[ticket] = None
             self._coming[ticket] = time.monotonic()
             return ticket
 
@@ -230,24 +229,28 @@ class Engine:
             )
         return RequestError("The server is shutting down.", code="shutting_down", status=503)
 
-    def _hold(self, ticket: Ticket, model: str) -> None:
+    def _waiting(self) -> int:
+        return len(self._coming) + len(self._queue)
+
+    # What a `Ticket` calls; its own methods say what each does.
+
+    def hold(self, ticket: Ticket, model: str) -> str | None:
+        """Keep what `model` names for this ticket; returns the adapter, None for the base model."""
         with self._changed:
             adapter = self._served.adapter_of(model)
             self._check_ready()
-            ticket._adapter = adapter
-            ticket._holding = True
-            self._held[adapter] += 1
+            self._open[ticket] = adapter
+            return adapter
 
-    def _step(self, ticket: Ticket, *, aside: bool) -> None:
+    def set_aside(self, ticket: Ticket, aside: bool) -> None:
+        """Let forming batches wait for this ticket or not."""
         with self._changed:
             if ticket in self._coming:
                 self._coming[ticket] = None if aside else time.monotonic()
                 self._changed.notify_all()
 
-    def _waiting(self) -> int:
-        return len(self._coming) + len(self._queue)
-
-    def _submit(self, ticket: Ticket, jobs: Sequence[Job]) -> None:
+    def submit(self, ticket: Ticket, jobs: Sequence[Job]) -> None:
+        """Queue what was prepared; raises RequestError if the engine has ended."""
         with self._changed:
             if self._ended:
                 raise self._gone()
@@ -255,15 +258,12 @@ class Engine:
             self._queue += jobs
             self._changed.notify_all()
 
-    def _close(self, ticket: Ticket) -> None:
+    def close(self, ticket: Ticket) -> None:
+        """Forget a ticket."""
         with self._changed:
-            if self._coming.pop(ticket, None) is not None:
-                self._changed.notify_all()
-            self._open -= ticket._open
-            ticket._open = False
-            if ticket._holding:
-                ticket._holding = False
-                self._held[ticket._adapter] -= 1
+            self._coming.pop(ticket, None)
+            if ticket in self._open:
+                del self._open[ticket]
                 self._changed.notify_all()
 
     # What the worker does.
@@ -333,7 +333,7 @@ class Engine:
 
     def _ready_command(self) -> _Command | None:
         for command in self._commands:
-            if command.needs_idle is None or not self._held[command.needs_idle]:
+            if command.needs_idle is None or command.needs_idle not in self._open.values():
                 self._commands.remove(command)
                 return command
         return None

@@ -29,8 +29,6 @@ class Ticket:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._adapter: str | None = None
-        self._open = True
-        self._holding = False
 
     def choose(self, model: str) -> None:
         """Name the model asked for.
@@ -38,16 +36,16 @@ class Ticket:
         Raises RequestError 404 for an unknown one, 503 while loading, after a failed load, or
         when stopping.
         """
-        self._engine._hold(self, model)
+        self._adapter = self._engine.hold(self, model)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Meanwhile no forming batch waits for this request; its place and its adapter are kept."""
-        self._engine._step(self, aside=True)
+        self._engine.set_aside(self, True)
         try:
             yield
         finally:
-            self._engine._step(self, aside=False)
+            self._engine.set_aside(self, False)
 
     def submit(self, *prompts: Prompt, on_token: OnToken | None = None) -> list[Job]:
         """Prepare the prompts in this thread and queue them together.
@@ -72,9 +70,9 @@ class Ticket:
 
         for job in jobs:
             job.future.add_done_callback(done)
-        self._engine._submit(self, jobs)
+        self._engine.submit(self, jobs)
         return jobs
 
     def close(self) -> None:
         """Stop being waited for and release the adapter; safe to call twice."""
-        self._engine._close(self)
+        self._engine.close(self)

@@ -102,8 +102,6 @@ class Prompts:
         self._pixels = quick_pixels(processor)
         self._ids: OrderedDict[str, tuple[int, ...]] = OrderedDict()
         self._options: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()
-        self.hits = 0
-        self.misses = 0
 
     def prepare(self, prompt: Prompt) -> Ready:
         """Raises RequestError for messages or pictures that the processor cannot read."""
@@ -160,10 +158,8 @@ class Prompts:
             mine = future is None
             if future is None:
                 future = self._seen[key] = Future()
-                self.misses += 1
             else:
                 self._seen.move_to_end(key)
-                self.hits += 1
         if not mine:
             return future.result()
         try:

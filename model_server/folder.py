@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from model_server.errors import ModelFolderError
@@ -85,15 +85,51 @@ def find_model(model: str | Path, *, name: str | None = None) -> ModelFolder:
 
 
 def lineage(path: Path) -> dict[str, Any]:
-    """Where an adapter in folder `path` comes from: base, rank, and the hash of its weights, as far as it tells."""
-    found: dict[str, Any] = {"base": None, "rank": None, "sha256": None}
+    """Where an adapter in folder `path` comes from, as far as its files tell; None stands for what they do not.
+
+    Returns:
+        base: hub id of the model it belongs to, or the name of that model's folder (its place is nobody's business).
+        rank: of the LoRA matrices.
+        sha256: of its weights.
+        run: what the fine-tuning that made it wrote into ``run.json``, None for an adapter from elsewhere:
+            ``base_name`` it was trained on, ``data_sha256`` of the training files, ``counts`` of examples (new, wrong
+            before, replay, pairs), ``steps`` of the optimiser, ``targets``, ``seed``, the ``loss`` (first, last),
+            ``seconds`` it took, ``versions`` of the libraries.
+    """
+    found: dict[str, Any] = {"base": None, "rank": None, "sha256": None, "run": None}
     weights = path / "adapter_model.safetensors"
     with suppress(OSError, ValueError, AttributeError):
         config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
-        found |= {"base": config.get("base_model_name_or_path"), "rank": config.get("r")}
+        base = config.get("base_model_name_or_path")
+        found |= {"base": _named(base) if isinstance(base, str) else None, "rank": config.get("r")}
     with suppress(OSError), weights.open("rb") as file:
         found["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    with suppress(OSError, ValueError):
+        run = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        found["run"] = _told_of(run) if isinstance(run, dict) else None
     return found
+
+
+def _named(base: str) -> str:
+    return base if _HUB_ID.fullmatch(base) else PurePath(base.replace("\\", "/")).name
+
+
+def _told_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a run.json others may know: figures and names that are asked for one by one, no paths."""
+    settings = run.get("settings")
+    settings = settings if isinstance(settings, dict) else {}
+    name = run.get("base_name")
+    return {
+        "base_name": _named(name) if isinstance(name, str) else None,
+        "data_sha256": run.get("data_sha256"),
+        "counts": run.get("counts"),
+        "steps": settings.get("steps"),
+        "targets": settings.get("targets"),
+        "seed": run.get("seed"),
+        "loss": run.get("loss"),
+        "seconds": run.get("seconds"),
+        "versions": run.get("versions"),
+    }
 
 
 def _described(path: Path, name: str | None) -> ModelFolder:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
@@ -52,6 +52,22 @@ TINY = Shape(
     text_heads=2,
     text_hidden=64,
 )
+
+RUN: dict[str, Any] = {  # as a run of fine-tuning wrote it, in another place
+    "identity": {"base": "/srv/models/regiontext-mini", "data": "65867d7ed0a07e6e", "steps": 100},
+    "base": "/srv/models/regiontext-mini",
+    "base_name": "regiontext-mini",
+    "settings": {"steps": 100, "batch_size": 16, "lr": 0.001, "rank": 16, "targets": "all"},
+    "counts": {"new": 40, "wrong_before": 31, "replay": 240, "pairs": 0},
+    "data_sha256": "65867d7ed0a07e6ee5b1fe02c4bf4656c6d3a97804cb3a5930ed2cbb71da9f02",
+    "loss": {"first": 1.7743706703186035, "last": 0.1060825303196907},
+    "memory": {"needed": 61000000, "free": 900000000},
+    "resumed_at": 0,
+    "processes": 1,
+    "seconds": 70.3,
+    "seed": 0,
+    "versions": {"torch": "2.13.0", "transformers": "5.23.0", "peft": "0.21.2"},
+}
 
 
 def build_tiny(path: Path, *, seed: int = 0, **facts: object) -> Path:

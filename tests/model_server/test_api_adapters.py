@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import openai
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.model_server.conftest import ask
+from tests.model_server.conftest import RUN, ask
 
 pytestmark = pytest.mark.model
 
@@ -26,6 +27,8 @@ def test_adapters_come_and_go(
     base = ask(client).choices[0].message.content
     for number in (1, 2):
         path = make_adapter(tmp_path / f"run{number}", seed=number)
+        if number == 2:
+            (path / "run.json").write_text(json.dumps(RUN))
         assert post("load", lora_name=f"tiny:000{number}", lora_path=str(path)).status_code == 200
     entries = {entry.id: entry for entry in client.models.list().data}
     assert entries["tiny:0001"].parent == "tiny"
@@ -33,6 +36,9 @@ def test_adapters_come_and_go(
     lineage = [entries[f"tiny:000{number}"].lineage for number in (1, 2)]
     assert lineage[0]["rank"] == 4 and len(lineage[0]["sha256"]) == 64
     assert lineage[0]["sha256"] != lineage[1]["sha256"]
+    assert lineage[0]["base"] == "tiny" and lineage[0]["run"] is None
+    assert lineage[1]["run"]["counts"] == RUN["counts"]
+    assert lineage[1]["run"]["data_sha256"] == RUN["data_sha256"]
 
     names = ["tiny", "tiny:0001", "tiny:0002"]
     alone = [ask(client, model=name).choices[0].message.content for name in names]

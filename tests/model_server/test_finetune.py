@@ -19,7 +19,7 @@ from model_server.errors import TrainingError
 from model_server.families import open_model
 from model_server.families.chat import question_turn
 from model_server.families.checkpoint import load_checkpoint
-from model_server.folder import find_model
+from model_server.folder import find_model, lineage
 from model_server.jobs import Picture, Prompt, Sampling
 from model_server.training.finetune import main
 from model_server.training.finetune_batches import Batches, answer_loss
@@ -70,6 +70,8 @@ def test_learns_a_new_word_and_serves_it(tiny_folder: Path, data: Path, tmp_path
         "adapter_model.safetensors",
         "run.json",
     ]
+    told_of = lineage(out)["run"]
+    assert {**told_of, "steps": 60, "targets": "all"} == told_of and None not in told_of.values()
     assert json.loads((out / "adapter_config.json").read_text())["base_model_name_or_path"] == str(
         tiny_folder
     )

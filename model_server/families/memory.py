@@ -30,7 +30,7 @@ class Read:
         """How many of a question's tokens are among the words; its last token never is, since it must be run."""
         return min(alike(self.words, ids), len(ids) - 1)
 
-    def begun(self, known: int) -> Tensor:
+    def up_to(self, known: int) -> Tensor:
         """The part that ends with so many of the words."""
         return self.states[:, :, :, : self.states.shape[3] - len(self.words) + known]
 

@@ -150,8 +150,8 @@ class PackedModel:
         known = [
             own.known(ready.ids) if own else 0 for own, (_, ready) in zip(read, rows, strict=True)
         ]
-        begun = [own and own.begun(count) for own, count in zip(read, known, strict=True)]
-        before = [start.shape[3] if start is not None else 0 for start in begun]
+        starts = [own and own.up_to(count) for own, count in zip(read, known, strict=True)]
+        before = [start.shape[3] if start is not None else 0 for start in starts]
         layout = plan(
             [ready.ids[count:] for count, (_, ready) in zip(known, rows, strict=True)],
             [[ids[:-1] for ids in ready.options] for _, ready in rows],
@@ -160,7 +160,7 @@ class PackedModel:
         width = max(before)
         room = min(32, max(job.prompt.sampling.max_tokens for job, _ in rows))
         kept = self._decoder.rows(len(rows), layout.mask.shape[2] + room)
-        for row, start in enumerate(begun):
+        for row, start in enumerate(starts):
             if start is not None:
                 kept.kept[:, :, row, :, width - before[row] : width] = start
         names = [job.adapter for job, _ in rows]

@@ -21,7 +21,7 @@ def test_what_is_known_of_a_question_is_its_beginning(words: list[int], ids: lis
     own = read(3, tuple(words))
     known = own.known(ids)
     assert 0 <= known < len(ids) and ids[:known] == words[:known]
-    assert own.begun(known).shape[3] == 3 + known
+    assert own.up_to(known).shape[3] == 3 + known
     if known + 1 < len(ids) and known < len(words):
         assert ids[known] != words[known]
 

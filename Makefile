@@ -29,7 +29,7 @@ $(ML)/.installed: tests/label-studio-ml.txt $(STAMP)
 
 install: $(STAMP)  ## make .venv and install everything into it
 
-up: $(STAMP)  ## Label Studio, the model and the assistant, running and connected
+up: $(STAMP)  ## Label Studio, the model and the backend, running and connected
 	@$(BIN)/regiontext up $(ARGS)
 
 # One thread for each of them, or they wait for each other.

@@ -1,4 +1,4 @@
-"""What an annotator asks for in the prompt area: everything that is empty, the relations, or something else in words.
+"""What an annotator asks for in the prompt field: everything that is empty, the relations, or something else in words.
 
 Pure: knows the words, not the regions.
 """
@@ -24,7 +24,7 @@ _FILL = re.compile(
 
 
 def said_in(config: LabelingConfig, context: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
-    """What stands in the prompt area, one entry per time it was used."""
+    """What stands in the prompt field, one entry per time it was used."""
     area = config.prompt_field
     return () if area is None else text_in(read_results(context).image_fields.get(area.name))
 

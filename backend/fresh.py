@@ -2,9 +2,9 @@
 
 A request comes with the draft as it was last saved, up to five seconds ago. An answer about regions that are not in the
 request would take back whatever was done to them since: a caption typed, a corner moved, a region deleted. The page
-saves what was typed into the prompt area within five seconds too, and that draft holds all the rest. A polygon that the
-draft holds half drawn is finished by the time that something is clicked on it, and the draft with that click has it.
-Knows Label Studio's API and what is to be filled; knows nothing of models.
+saves what was typed into the prompt field within five seconds too, and that draft holds all the rest. A polygon that
+the draft holds half drawn is finished by the time that something is clicked on it, and the draft with that click has
+it. Knows Label Studio's API and what is to be filled; knows nothing of models.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ async def as_they_are_now(
 ) -> Sequence[Target]:
     """The regions as the page has them by now, and only what is suggested for a field that is still as it was.
 
-    typed: what stands in the prompt area. is_ours: see `renewed`. As they are given where Label Studio does not tell in
-    time.
+    typed: what stands in the prompt field. is_ours: see `renewed`. As they are given where Label Studio does not tell
+    in time.
     """
     if not asked or typed is None or settings.label_studio_api_key is None:
         return asked

@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 # Kept back from the budget for writing the answer.
 _RESERVE_S = 0.3
-# Ordered pairs that the prompt area asks about: what a small model on a processor answers in the budget.
+# Ordered pairs that the prompt field asks about: what a small model on a processor answers in the budget.
 _MAX_PAIRS = 8
 # Kept back from it for the last look at the draft.
 _LAST_LOOK_S = 0.4
@@ -74,7 +74,7 @@ class Interactive:
 
 @dataclass(frozen=True, eq=False)
 class _Turn:
-    """A call that was understood. prompt: what the prompt area newly says, None if nothing. context: as it came.
+    """A call that was understood. prompt: what the prompt field newly says, None if nothing. context: as it came.
 
     refusal: why nothing may be asked or kept, None if it may.
     """
@@ -282,7 +282,7 @@ async def _answered(turn: _Turn) -> list[Result]:
 
 
 def _typed(turn: _Turn) -> Result | None:
-    """What stands in the prompt area, as it came."""
+    """What stands in the prompt field, as it came."""
     area = turn.config.prompt_field
     return next((i for i in turn.context if area and i.get("from_name") == area.name), None)
 

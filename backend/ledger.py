@@ -170,7 +170,7 @@ class Ledger:
                 pending.filled.set_result([])
 
     def prompt_is_new(self, call: Call, texts: tuple[str, ...]) -> bool:
-        """Whether the prompt area says something it did not say at the last request of this page."""
+        """Whether the prompt field says something it did not say at the last request of this page."""
         page = self._page(call.key)
         new = bool(texts) and texts != page.prompt
         page.prompt = texts

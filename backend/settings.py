@@ -46,7 +46,9 @@ class Settings(BaseSettings):
     model_url: str = Field(
         default="http://127.0.0.1:9200/v1", description="An OpenAI-compatible server."
     )
-    model_api_key: SecretStr | None = None
+    model_api_key: SecretStr | None = Field(
+        default=None, description="The key that the model's server asks for, if it does."
+    )
     model_admin_key: SecretStr | None = Field(
         default=None,
         description="Asked for by a model server whose adapters not everybody may load.",
@@ -55,7 +57,9 @@ class Settings(BaseSettings):
         default=None,
         description="The server that makes masks of clicks, if it is not the model's: its address with /v1.",
     )
-    segmenter_api_key: SecretStr | None = None
+    segmenter_api_key: SecretStr | None = Field(
+        default=None, description="The key that the segmenter's server asks for, if it does."
+    )
     model: str | None = Field(
         default=None, description="The model to ask; empty: the first one the server announces."
     )
@@ -71,14 +75,20 @@ class Settings(BaseSettings):
         description="How regions are shown to the model, as JSON (docs/marks.md); empty: as it announces.",
     )
 
-    data_dir: Path = Path("regiontext-data")
+    data_dir: Path = Field(
+        default=Path("regiontext-data"),
+        description="The data folder: SQLite's database, keys, runs, adapters and logs.",
+    )
     database_url: str = Field(
         default="",
         description="SQLAlchemy URL; empty: SQLite in data_dir (regiontext-data/regiontext.db).",
     )
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=9090, ge=1, le=65535)
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address that the backend listens on; 0.0.0.0 lets other machines in.",
+    )
+    port: int = Field(default=9090, ge=1, le=65535, description="Port that the backend listens on.")
     public_url: str | None = Field(
         default=None,
         description="Where Label Studio reaches this backend; empty: http://HOST:PORT.",
@@ -124,8 +134,13 @@ class Settings(BaseSettings):
         default=None,
         description="Value of the X-Regiontext-Secret header that Label Studio sends to /webhook.",
     )
-    basic_auth_user: str | None = None
-    basic_auth_password: SecretStr | None = None
+    basic_auth_user: str | None = Field(
+        default=None,
+        description="Name that the backend asks everybody for, Label Studio included, and the report's readers.",
+    )
+    basic_auth_password: SecretStr | None = Field(
+        default=None, description="The password that goes with that name."
+    )
 
     allowed_image_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
@@ -134,10 +149,16 @@ class Settings(BaseSettings):
     allow_private_image_hosts: bool = Field(
         default=False, description="Whether those hosts may be in your own network."
     )
-    max_image_bytes: int = Field(default=64 * 2**20, ge=1)
-    image_cache_bytes: int = Field(default=256 * 2**20, ge=0)
+    max_image_bytes: int = Field(
+        default=64 * 2**20, ge=1, description="Largest image file that is fetched, in bytes."
+    )
+    image_cache_bytes: int = Field(
+        default=256 * 2**20, ge=0, description="Images kept in memory, in bytes."
+    )
 
-    log_level: str = "INFO"
+    log_level: str = Field(
+        default="INFO", description="Least that is logged: DEBUG, INFO, WARNING or ERROR."
+    )
 
     @field_validator("allowed_image_hosts", mode="before")
     @classmethod

@@ -71,6 +71,27 @@ def test_backend_variables_are_settings(compose: dict[str, Any]) -> None:
     assert names <= set(Settings.model_fields)
 
 
+def test_the_values_that_stand_for_unset_variables_are_ones_the_settings_take(
+    compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty variable is not the same as none."""
+    from backend.settings import Settings
+
+    given = compose["services"]["backend"]["environment"]
+    for name, value in given.items():
+        monkeypatch.setenv(name, re.sub(r"\$\{\w+:(?:-([^}]*)|\?[^}]*)\}", r"\1", value))
+    monkeypatch.setenv("REGIONTEXT_BASIC_AUTH_PASSWORD", "set")
+    found, default = Settings(_env_file=None), Settings.model_fields
+    for name in ("view", "allowed_image_hosts", "allow_private_image_hosts", "max_tokens"):
+        assert getattr(found, name) == default[name].default, name
+    assert not found.model and found.assist_secret is None
+
+
+def test_secrets_stay_out_of_git_and_of_the_images() -> None:
+    for ignored in (".gitignore", ".dockerignore"):
+        assert ".env" in (ROOT / ignored).read_text().splitlines(), ignored
+
+
 def test_every_image_that_is_told_of_postgresql_has_its_driver(compose: dict[str, Any]) -> None:
     """The model server's image too: `regiontext finetune` runs there."""
     told = [

@@ -51,7 +51,7 @@ def evaluate(
         typer.Argument(help="The benchmark's folder, as downloaded; RegionBench needs none."),
     ] = None,
     benchmark: Annotated[
-        Benchmark, typer.Option("--benchmark", "-b", help="Which one.")
+        Benchmark, typer.Option("--benchmark", "-b", help="Which benchmark.")
     ] = Benchmark.REGIONBENCH,
     model: Annotated[
         str | None,
@@ -127,7 +127,7 @@ def evaluate(
     ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Put a benchmark to the served model.
+    """Run a benchmark on the served model.
 
     RegionBench needs nothing else. ViP-Bench and DLC-Bench need their download and a judge: any model behind an
     OpenAI-compatible server; they may be stopped and started again: nothing is asked twice.

@@ -214,22 +214,34 @@ def finetune(
     project: Project = None,
     all_projects: AllProjects = False,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Training steps.", rich_help_panel=_LEARNING)
+        int | None,
+        typer.Option(
+            min=1,
+            help="Training steps; by default 20 to 200, by what is to be learnt.",
+            rich_help_panel=_LEARNING,
+        ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Samples per step.", rich_help_panel=_LEARNING)
+        int | None,
+        typer.Option(min=1, help="Examples per step; by default 24.", rich_help_panel=_LEARNING),
     ] = None,
     lr: Annotated[
-        float | None, typer.Option(min=0.0, help="Learning rate.", rich_help_panel=_LEARNING)
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Learning rate; by default 0.3 / width of the language model.",
+            rich_help_panel=_LEARNING,
+        ),
     ] = None,
     rank: Annotated[
-        int | None, typer.Option(min=1, help="Rank of the LoRA.", rich_help_panel=_LEARNING)
+        int | None,
+        typer.Option(min=1, help="Rank of the LoRA; by default 16.", rich_help_panel=_LEARNING),
     ] = None,
     replay: Annotated[
         float | None,
         typer.Option(
             min=0.0,
-            help="Samples of what the model knows already, per corrected one.",
+            help="Old examples per new one; by default 5.",
             rich_help_panel=_LEARNING,
         ),
     ] = None,
@@ -241,7 +253,7 @@ def finetune(
         float | None,
         typer.Option(
             min=0.0,
-            help="Visits of every preference pair after the supervised steps; 0 for none.",
+            help="Visits of every preference pair after the supervised steps; by default 0: none.",
             rich_help_panel=_LEARNING,
         ),
     ] = None,
@@ -249,10 +261,17 @@ def finetune(
         int, typer.Option(help="Of all that is random.", rich_help_panel=_LEARNING)
     ] = 0,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads.", rich_help_panel=_LEARNING)
+        int | None,
+        typer.Option(
+            min=1, help="CPU threads; by default all processors.", rich_help_panel=_LEARNING
+        ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:N.", rich_help_panel=_LEARNING)
+        str | None,
+        typer.Option(
+            help="cpu, cuda or cuda:N; by default all GPUs, else the CPU.",
+            rich_help_panel=_LEARNING,
+        ),
     ] = None,
     min_records: Annotated[
         int,

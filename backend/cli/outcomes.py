@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from backend.cli.running import DEFAULT_DATA_DIR, DataDir, Project, errors_in_one_line, output
+from backend.cli.running import DEFAULT_DATA_DIR, DataDir, errors_in_one_line, output
 
 if TYPE_CHECKING:
     from backend.jobs.agreement import FieldAgreement
@@ -20,7 +20,12 @@ __all__ = ["outcomes"]
 
 
 def outcomes(
-    project: Project = None,
+    project: Annotated[
+        int | None,
+        typer.Option(
+            "--project", "-p", min=1, help="Number of the project in Label Studio; by default all."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Every figure, as JSON.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:

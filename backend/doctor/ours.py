@@ -134,7 +134,7 @@ def model(settings: Settings, transport: Any = None) -> Said:
     names = [str(m["id"]) for m in announced]
     if not names:
         raise ModelError(f"{settings.model_url} serves no model: start it with one")
-    if settings.model is not None and settings.model not in names:
+    if settings.model and settings.model not in names:
         raise UnknownModel(
             f"{settings.model_url} serves {', '.join(names)}, not {settings.model}: correct REGIONTEXT_MODEL"
         )

@@ -45,9 +45,10 @@ _SEED = 20_231
 
 _DESCRIPTION = "Generated scenes to try regiontext on. Draw a region and its caption appears."
 _INSTRUCTION = (
-    "<p>At the bottom, switch on <b>Auto-Annotation</b>, then <b>Auto-Accept Suggestions</b>.</p>"
-    "<p>Take the pink tool at the end of the toolbar and drag a box around an object: its caption and "
-    "material appear. Press <b>1</b> before each further box. Correct what is wrong and submit.</p>"
+    "<p>Press <b>1</b> and drag a box around an object: its caption and material appear. Press <b>1</b> before each "
+    "further box. Correct what is wrong and submit.</p>"
+    "<p>If nothing appears, the assistant is off: switch on <b>Auto-Annotation</b> and <b>Auto-Accept Suggestions</b> "
+    "at the bottom and take the pink tool at the end of the toolbar.</p>"
     "<p>Regions that are there already, of any shape: write <b>caption all</b> into the field "
     "<b>Ask for all regions</b> and press Shift+Enter.</p>"
 )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import webbrowser
+from pathlib import Path
 
 from rich.console import Console
 from rich.panel import Panel
@@ -17,10 +19,17 @@ from backend.up.options import EMBEDDED, UpOptions
 
 __all__ = ["browser_wanted", "open_browser", "public_label_studio_url", "show_ready"]
 
-_STEPS = (
+_WITH_ASSISTANT = (
+    "Open a task, press 1 and drag a box around an object: its caption and material appear. "
+    "Press 1 before each further box; 2 draws an ellipse, 3 a polygon, 4 a brush.",
+    "The card beside it says how sure the model is; Shift+A asks again, Shift+L for relations.",
+)
+_WITH_SMART_TOOLS = (
     "Open a task. At the bottom, switch on Auto-Annotation, then Auto-Accept Suggestions.",
     "Take the pink tool at the end of the toolbar and drag a box around an object: its caption "
     "and material appear. Press 1 before each further box.",
+)
+_THEN = (
     "Correct what is wrong, then Submit.",
     "The last four tasks come with boxes; fill them all at once: regiontext prelabel",
     "Later: regiontext collect, regiontext export --format llava OUT, regiontext finetune",
@@ -59,13 +68,29 @@ def show_ready(options: UpOptions, credentials: Credentials, console: Console) -
     facts.add_row("model", connection.model_url or options.own_model_url)
     console.print()
     console.print(Panel(facts, title="regiontext is running", title_align="left", expand=False))
-    for number, step in enumerate(_STEPS, 1):
+    in_page = options.server == EMBEDDED and options.assistant
+    for number, step in enumerate((_WITH_ASSISTANT if in_page else _WITH_SMART_TOOLS) + _THEN, 1):
         console.print(Text(f" {number}. {step}"), soft_wrap=True)
     console.print()
+    if (line := _activation()) is not None:
+        console.print(
+            Text(f"In a second terminal, in this folder, before these commands: {line}", "dim"),
+            soft_wrap=True,
+        )
     console.print(
         Text("Ctrl-C stops everything; regiontext up goes on from there.", "dim"), soft_wrap=True
     )
     return url
+
+
+def _activation() -> str | None:
+    """Return the line that puts `regiontext` on the path of a shell; None where it is there already."""
+    script = Path(sys.prefix) / "bin" / "activate"
+    if shutil.which("regiontext") is not None or not script.is_file():
+        return None
+    if script.is_relative_to(Path.cwd()):
+        script = script.relative_to(Path.cwd())
+    return f"source {script}"
 
 
 def browser_wanted() -> bool:

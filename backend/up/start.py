@@ -85,7 +85,7 @@ class Start:
                     self.options,
                     self.credentials.account,
                     self.environment,
-                    self.credentials.assist_secret if self.options.assistant else "",
+                    self._secrets().assist_secret if self.options.assistant else "",
                 )
             )
             self.loading[LABEL_STUDIO] = child
@@ -178,7 +178,7 @@ class Start:
     def _start_backend(self) -> None:
         child = self.supervisor.start(
             services.backend_service(
-                self.options, self.credentials, self._basic_auth(), self.environment
+                self.options, self._secrets(), self._basic_auth(), self.environment
             )
         )
         self.loading[BACKEND] = child
@@ -193,7 +193,7 @@ class Start:
                 client,
                 connection.project,
                 connection.backend_url,
-                secret=self.credentials.webhook_secret,
+                secret=self._secrets().webhook_secret,
                 basic_auth=self._basic_auth(),
                 note=lambda text: self.display.note(CONNECTION, text),
             )
@@ -218,6 +218,19 @@ class Start:
     def _remember(self, connection: Connection) -> None:
         self.credentials = self.credentials.with_connection(connection)
         save(self.credentials, self.options.data_dir)
+
+    def _secrets(self) -> Credentials:
+        """Return the credentials with the secrets that the settings name, which win over ours and are not kept."""
+        kept, assist, webhook = (
+            self.credentials,
+            self.settings.assist_secret,
+            self.settings.webhook_secret,
+        )
+        return replace(
+            kept,
+            assist_secret=assist.get_secret_value() if assist else kept.assist_secret,
+            webhook_secret=webhook.get_secret_value() if webhook else kept.webhook_secret,
+        )
 
     def _basic_auth(self) -> tuple[str, str]:
         """Return the name and password Label Studio uses with the backend: as set, else ours."""

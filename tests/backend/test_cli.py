@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from backend.cli import app
@@ -17,6 +19,7 @@ from backend.errors import SettingsError
 from backend.jobs.progress import Progress
 from backend.up.credentials import Connection, Credentials, save
 from backend.up.settings import find_project, find_settings, keep_credentials, read_settings
+from model_server.training.finetune_settings import Settings as TrainerSettings
 
 COMMANDS = (
     "up",
@@ -46,6 +49,11 @@ def _run(*arguments: str) -> Any:
     return CliRunner().invoke(app, arguments, env={"COLUMNS": "200", "NO_COLOR": "1"})
 
 
+def _command(name: str) -> Any:
+    group: Any = typer.main.get_command(app)
+    return group.commands[name]
+
+
 def _kept(folder: Path) -> Credentials:
     credentials = Credentials.new().with_connection(
         Connection("embedded", "http://127.0.0.1:8181", "kept-key", 4, True,
@@ -66,16 +74,25 @@ def test_every_command_and_every_option_has_help(command: str) -> None:
     result = _run(command, "--help")
     assert result.exit_code == 0
     assert "--data-dir" in result.output
-    import typer
-
-    group: Any = typer.main.get_command(app)
-    for parameter in group.commands[command].params:
+    for parameter in _command(command).params:
         assert getattr(parameter, "help", None), f"{command} {parameter.name} has no help"
 
 
 def test_all_commands_are_listed() -> None:
     result = _run("--help")
     assert all(re.search(rf"^│ {name} ", result.output, re.M) for name in COMMANDS)
+
+
+def test_the_help_of_finetune_tells_the_trainers_defaults() -> None:
+    parameters = {p.name: p for p in _command("finetune").params}
+    for name, default in asdict(TrainerSettings()).items():
+        if name in ("batch_size", "rank", "replay", "dpo"):
+            assert f"by default {default:g}" in parameters[name].help, name
+
+
+def test_outcomes_are_of_all_projects_by_default() -> None:
+    parameters = {p.name: p for p in _command("outcomes").params}
+    assert parameters["project"].help.endswith("by default all.")
 
 
 @pytest.mark.parametrize("command", [["prelabel"], ["collect"], ["connect"]])

@@ -245,6 +245,11 @@ def test_a_healthy_chain_ends_in_a_caption(
     assert len(model.asked) == 1
 
 
+def test_an_empty_variable_names_no_model() -> None:
+    settings = Settings(model_url="http://model/v1", model="", _env_file=None)
+    assert "serves" in ours.model(settings, StubModel().transport()).words
+
+
 def test_a_project_without_tasks_is_no_fault(
     studio: FakeLabelStudio, project: int, store: Store
 ) -> None:

@@ -1,4 +1,4 @@
-"""The prompt area: everything is asked about, in any words, and what a human wrote stays."""
+"""The prompt field: everything is asked about, in any words, and what a human wrote stays."""
 
 from __future__ import annotations
 

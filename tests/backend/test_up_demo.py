@@ -113,3 +113,9 @@ def test_an_interrupted_upload_is_completed_not_repeated(scenes: list[Scene]) ->
     studio.predictions.clear()
     assert add_samples(client, project, scenes, CONFIG) == 7
     assert len(studio.tasks) == 12 and len(studio.predictions) == 4
+
+
+def test_the_projects_instruction_begins_with_drawing() -> None:
+    first = demo._INSTRUCTION.split("</p>")[0]
+    assert "drag a box" in first and "Auto-Annotation" not in first
+    assert "Auto-Annotation" in demo._INSTRUCTION

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import ipaddress
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from backend.settings import Settings
 from backend.up import services
 from backend.up.credentials import Account, Connection, Credentials
+from backend.up.display import Display
 from backend.up.errors import MissingPackage, UpError
 from backend.up.options import UpOptions
+from backend.up.start import Start
+from backend.up.supervisor import Service
 
 HOSTILE = {
     "PATH": "/usr/bin",
@@ -155,3 +163,41 @@ def test_a_missing_part_is_named_with_its_extra(
         check()  # type: ignore[operator]
     assert f"pip install '{extra}'" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_secrets_of_the_environment_win_over_those_that_were_made(
+    options: UpOptions, credentials: Credentials, tmp_path: Path
+) -> None:
+    class Seen:
+        def __init__(self) -> None:
+            self.started: dict[str, Service] = {}
+
+        def start(self, service: Service) -> SimpleNamespace:
+            self.started[service.name] = service
+            return SimpleNamespace(service=service)
+
+        def until_ready(self, child: SimpleNamespace) -> Iterator[None]:
+            return iter(())
+
+        def is_ready(self, child: SimpleNamespace) -> bool:
+            return False
+
+    def started(settings: Settings) -> dict[str, Mapping[str, str]]:
+        seen: Any = Seen()
+        display = Display(Console(file=io.StringIO()))
+        for name in ("Label Studio", "backend"):
+            display.add(name)
+        start = Start(options, settings, credentials, {}, seen, display)
+        start._begin_label_studio()
+        start._start_backend()
+        assert start.credentials == credentials  # what is kept stays as it was
+        return {name: service.environment for name, service in seen.started.items()}
+
+    made = started(Settings(_env_file=None, assist_secret="", webhook_secret=""))
+    for environment in made.values():
+        assert environment["REGIONTEXT_ASSIST_SECRET"] == credentials.assist_secret
+    assert made["backend"]["REGIONTEXT_WEBHOOK_SECRET"] == credentials.webhook_secret
+    told = started(Settings(_env_file=None, assist_secret="mine", webhook_secret="hook"))
+    for environment in told.values():
+        assert environment["REGIONTEXT_ASSIST_SECRET"] == "mine"
+    assert told["backend"]["REGIONTEXT_WEBHOOK_SECRET"] == "hook"

@@ -44,7 +44,7 @@ def editor(page: Page, stack: Stack) -> Editor:
 
 @pytest.fixture
 def picture() -> Callable[[Editor, str], None]:
-    """`picture(editor, "draw")` keeps a screenshot for the docs, where REGIONTEXT_SCREENSHOTS says."""
+    """`picture(editor, "learnt")` keeps a screenshot for the docs, where REGIONTEXT_SCREENSHOTS says."""
 
     def keep(editor: Editor, name: str) -> None:
         if folder := os.environ.get("REGIONTEXT_SCREENSHOTS"):

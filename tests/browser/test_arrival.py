@@ -172,7 +172,7 @@ def test_a_wish_typed_while_the_answer_is_on_its_way(
 
 
 def say_to_all(editor: Drawing, words: str) -> None:
-    """Type into the prompt area and wait for the answer."""
+    """Type into the prompt field and wait for the answer."""
     area = editor.page.get_by_placeholder("prompt")
     area.click()
     editor.page.keyboard.type(words)

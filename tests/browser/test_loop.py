@@ -37,12 +37,10 @@ def test_a_corrected_word_is_learnt_and_comes_back(
         task = add_task(api, stack.project, lesson)
     before = _draw_first_object(editor, task, lesson)
     assert before and WORD not in before
-    picture(editor, "draw")
 
     truth = lesson.objects[0].thing.caption
     assert WORD in truth
     editor.rewrite(0, truth)
-    picture(editor, "correct")
     editor.submit()
 
     outcome = _wait_for_outcome(stack, task, "caption")

@@ -125,7 +125,6 @@ def test_opening_a_prelabelled_task_shows_its_captions(
     scene: tuple[int, SceneTask],
     stack: Stack,
     editor: Editor,
-    picture: Callable[[Editor, str], None],
 ) -> None:
     task, shown = scene
     shapes = [shape(index, thing) for index, thing in enumerate(shown.objects)]
@@ -141,4 +140,3 @@ def test_opening_a_prelabelled_task_shows_its_captions(
     editor.open(task, SIZE)
     captions = editor.wait_for_captions(len(shapes))
     assert all(captions)
-    picture(editor, "bulk")

@@ -17,7 +17,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from regiontext.errors import MarkError
 from regiontext.marks.view import View
 
-__all__ = ["Settings"]
+__all__ = ["DEFAULT_DATA_DIR", "Settings"]
+
+DEFAULT_DATA_DIR = Path("regiontext-data")
+"""In the folder where a command is started."""
 
 
 class Settings(BaseSettings):
@@ -76,7 +79,7 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(
-        default=Path("regiontext-data"),
+        default=DEFAULT_DATA_DIR,
         description="The data folder: SQLite's database, keys, runs, adapters and logs.",
     )
     database_url: str = Field(

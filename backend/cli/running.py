@@ -27,6 +27,7 @@ from rich.text import Text
 from backend.errors import BackendError
 from backend.jobs.progress import Notify
 from backend.jobs.progress import Progress as JobProgress
+from backend.settings import DEFAULT_DATA_DIR
 from regiontext.errors import RegiontextError
 
 __all__ = [
@@ -40,8 +41,6 @@ __all__ = [
     "said",
     "set_debugging",
 ]
-
-DEFAULT_DATA_DIR = Path("regiontext-data")
 
 DataDir = Annotated[
     Path,

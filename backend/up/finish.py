@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from backend.up.credentials import FILE_NAME, Credentials
+from backend.settings import DEFAULT_DATA_DIR
 from backend.up.options import EMBEDDED, UpOptions
 
 __all__ = ["browser_wanted", "open_browser", "public_label_studio_url", "show_ready"]
@@ -76,6 +77,10 @@ def show_ready(options: UpOptions, credentials: Credentials, console: Console) -
         console.print(
             Text(f"In a second terminal, in this folder, before these commands: {line}", "dim"),
             soft_wrap=True,
+        )
+    if options.data_dir.resolve() != DEFAULT_DATA_DIR.resolve():
+        console.print(
+            Text(f"These commands then take --data-dir {options.data_dir}", "dim"), soft_wrap=True
         )
     console.print(
         Text("Ctrl-C stops everything; regiontext up goes on from there.", "dim"), soft_wrap=True

@@ -62,3 +62,12 @@ def test_who_has_not_activated_the_environment_is_told_how(
     command.chmod(0o755)
     monkeypatch.setenv("PATH", str(command.parent))
     assert "source " not in said(UpOptions(tmp_path))
+
+
+def test_a_data_folder_of_ones_own_is_said_for_the_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert f"--data-dir {tmp_path / 'labels'}" in said(UpOptions(tmp_path / "labels"))
+    assert "--data-dir" not in said(UpOptions(Path("regiontext-data")))
+    assert "--data-dir" not in said(UpOptions(tmp_path / "regiontext-data"))

@@ -14,8 +14,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from backend.up.credentials import FILE_NAME, Credentials
 from backend.settings import DEFAULT_DATA_DIR
+from backend.up.credentials import FILE_NAME, Credentials
 from backend.up.options import EMBEDDED, UpOptions
 
 __all__ = ["browser_wanted", "open_browser", "public_label_studio_url", "show_ready"]

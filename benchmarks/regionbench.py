@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,7 @@ from model_server.folder import BUNDLED, find_model
 from model_server.regionbench.__main__ import measure
 from model_server.worlds.samples import bundled_view, examples
 
-__all__ = ["main", "scenes_per_second", "served"]
+__all__ = ["claims_of", "main", "scenes_per_second", "served"]
 
 # Key, bar, whether at most, what.
 _BARS: tuple[tuple[str, float, bool, str], ...] = (
@@ -95,12 +95,22 @@ def _ready(url: str) -> bool:
         return False
 
 
-def _claims(told: dict[str, Any], speed: float) -> list[Claim]:
-    claims = [
-        Claim(key, told["claims"][key], "", what, bar, at_most)
+def claims_of(claims: Mapping[str, float]) -> list[Claim]:
+    """RegionBench's headline figures, by key, beside their bars; a figure that is not there is left out."""
+    return [
+        Claim(key, claims[key], "", what, bar, at_most)
         for key, bar, at_most, what in _BARS
-        if key in told["claims"]
+        if key in claims
     ]
+
+
+def _claims(told: dict[str, Any], speed: float) -> list[Claim]:
+    claims = claims_of(told["claims"])
+    chance = told["controls"].get("removed", {}).get("chance")
+    if chance is not None:
+        beside = [claim.key for claim in claims].index("mark_removed") + 1
+        what = "mark_removed of a model to which marks tell nothing"
+        claims.insert(beside, Claim("mark_removed_chance", chance, "", what))
     what = "marked pictures with questions and answers, one core"
     return [*claims, Claim("scenes_per_second", round(speed, 1), "/s", what, _SCENES_BAR)]
 

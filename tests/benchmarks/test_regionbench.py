@@ -6,15 +6,48 @@ import json
 from collections.abc import Iterator
 from contextlib import nullcontext
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from benchmarks import regionbench
+from model_server.folder import BUNDLED
 
+BARRED = {
+    *("caption_exact", "size", "colour", "material", "shape", "relation", "relation_same"),
+    *("mark_removed", "mark_moved", "unseen_kind", "ece"),
+}
 TOLD = {
     "claims": {"caption_exact": 0.9, "mark_removed": 0.31, "mark_moved": 0.8},
     "controls": {"removed": {"right": 0.31, "chance": 0.25, "follows": 0.5, "n": 9}},
 }
+
+
+@pytest.fixture
+def card() -> dict[str, Any]:
+    about = json.loads((BUNDLED / "regiontext.json").read_text(encoding="utf-8"))
+    evaluation: dict[str, Any] = about["card"]["evaluation"]
+    return evaluation
+
+
+def test_the_bundled_models_recorded_figures_meet_every_bar(card: dict[str, Any]) -> None:
+    claims = regionbench.claims_of(card["claims"])
+    assert {claim.key for claim in claims} == BARRED
+    assert not [claim for claim in claims if claim.bar is None or not claim.ok]
+
+
+def test_a_missed_bar_is_told(card: dict[str, Any]) -> None:
+    worse = card["claims"] | {"colour": 0.959, "mark_removed": 0.301}
+    missed = {claim.key for claim in regionbench.claims_of(worse) if not claim.ok}
+    assert missed == {"colour", "mark_removed"}
+
+
+def test_the_card_to_read_has_the_recorded_figures(card: dict[str, Any]) -> None:
+    readme = (BUNDLED / "README.md").read_text(encoding="utf-8")
+    asked = readme.split("| asked | right | n |")[1].split("\n\n")[0]
+    shown = [line.split(" | ")[1] for line in asked.splitlines()[2:]]
+    assert sorted(shown) == sorted(f"{share:.3f}" for share in card["right"].values())
+    assert f"{card['regions']} regions of held-out scenes (seed {card['seed']})" in readme
 
 
 def test_chance_is_printed_after_the_removed_mark(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from benchmarks import regionbench
 from model_server.folder import BUNDLED
 
+ROOT = Path(regionbench.__file__).parents[1]
 BARRED = {
     *("caption_exact", "size", "colour", "material", "shape", "relation", "relation_same"),
     *("mark_removed", "mark_moved", "unseen_kind", "ece"),
@@ -48,6 +50,19 @@ def test_the_card_to_read_has_the_recorded_figures(card: dict[str, Any]) -> None
     shown = [line.split(" | ")[1] for line in asked.splitlines()[2:]]
     assert sorted(shown) == sorted(f"{share:.3f}" for share in card["right"].values())
     assert f"{card['regions']} regions of held-out scenes (seed {card['seed']})" in readme
+
+
+def test_the_docs_have_the_recorded_figures_and_the_bars(card: dict[str, Any]) -> None:
+    docs = (ROOT / "docs" / "bundled-model.md").read_text(encoding="utf-8")
+    rows = docs.split("| claim | | bundled | bar |")[1].split("\n\n")[0].splitlines()[2:]
+    cells = (row.strip("| ").split(" | ") for row in rows)
+    shown = {key.strip("`"): (float(value), bar) for key, _, value, bar in cells}
+    assert shown.pop("mark_removed_chance")[1] == "–"
+    for claim in regionbench.claims_of(card["claims"]):
+        value, bar = shown.pop(claim.key)
+        assert value == pytest.approx(claim.value, abs=0.0006)
+        assert bar == f"{'≤' if claim.at_most else '≥'} {claim.bar:.2f}"
+    assert not shown
 
 
 def test_chance_is_printed_after_the_removed_mark(

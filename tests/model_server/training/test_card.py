@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
+from model_server.folder import BUNDLED
 from model_server.training.card import main, write_card
+from model_server.training.settings import Settings
 
 ABOUT = {
     "name": "tiny",
@@ -84,3 +88,28 @@ def test_a_model_trained_from_scratch_says_so(folder):
         and "Marked with a number" not in readme
         and "By chance" not in readme
     )
+
+
+DOCS = Path(__file__).parents[3] / "docs" / "bundled-model.md"
+
+
+@pytest.mark.parametrize("page", [BUNDLED / "README.md", DOCS], ids=["card", "docs"])
+def test_the_command_that_made_the_bundled_weights_has_every_setting_of_its_card(page):
+    said = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    line = next(
+        each for each in said.splitlines() if "training.pretrain" in each and "--start" in each
+    )
+    # Behind the command stands a remark, or the end of the code.
+    words = line.split("training.pretrain")[1].split("#")[0].strip("` ").split()
+    given = {
+        name.removeprefix("--").replace("-", "_"): value
+        for name, value in zip(words[::2], words[1::2], strict=True)
+    }
+    assert given.pop("out") == "DIR" and given.pop("start")
+    card = json.loads((BUNDLED / "regiontext.json").read_text())["card"]["training"]
+    changed = {
+        name: card[name]
+        for name, value in asdict(Settings()).items()
+        if name not in ("start", "steps") and card[name] != value
+    }
+    assert {name: float(value) for name, value in given.items()} == changed

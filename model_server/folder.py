@@ -55,11 +55,6 @@ class ModelFolder:
     lora_targets: str = "language"
     finetune: Mapping[str, Any] | None = None
 
-    @property
-    def is_local(self) -> bool:
-        """True for a folder, False for a hub id."""
-        return Path(self.source).is_dir()
-
 
 def find_model(model: str | Path, *, name: str | None = None) -> ModelFolder:
     """Resolve `--model`: a folder with a config.json, or a hub id ``owner/name``.

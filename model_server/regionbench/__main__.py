@@ -100,12 +100,13 @@ def _tables(told: dict[str, Any]) -> list[Table]:
     for tag, shares in told["slices"].items():
         for name, share in shares.items():
             slices.add_row(tag, name, f"{share['right']:.3f}", str(share["n"]))
-    controls = Table("control", "right", "fits the marked object better", "n")
+    controls = Table("control", "right", "by chance", "fits the marked object better", "n")
     for name in ("marked", "removed", "moved"):
         if name in told["controls"]:
             share = told["controls"][name]
+            chance = f"{share['chance']:.3f}" if "chance" in share else ""
             controls.add_row(
-                name, f"{share['right']:.3f}", f"{share['follows']:.3f}", str(share["n"])
+                name, f"{share['right']:.3f}", chance, f"{share['follows']:.3f}", str(share["n"])
             )
     sure = Table("confidence", "ECE", "Brier", "AUROC", "ECE, temperature", "ECE, isotonic", "n")
     for name, signal in told.get("confidence", {}).items():

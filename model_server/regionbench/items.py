@@ -52,7 +52,8 @@ class Item:
 
     suite: which part of the benchmark; kind, attribute: as in worlds.turns.Turn; region: a number that items about
     the same region share; tags: slice names and values; other: in the controls, the caption of another object of the
-    picture that could be meant.
+    picture that could be meant; meant: there, the share of the picture's objects that could be meant that have this
+    caption, 0..1: how often a guess among them is right.
     """
 
     suite: str
@@ -65,6 +66,7 @@ class Item:
     region: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     other: str = ""
+    meant: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +166,7 @@ def control_items(view: View, pictures: int, *, seed: int = HELD_OUT_SEED) -> It
             continue
         one, other = (int(i) for i in rng.permutation(seen)[:2])
         captions = [scene.objects[i].caption for i in (one, other)]
+        meant = [sum(scene.objects[i].caption == c for i in seen) / len(seen) for c in captions]
         if captions[0] == captions[1]:
             continue
         kind = TRAINED_KINDS[number % len(TRAINED_KINDS)]
@@ -181,6 +184,7 @@ def control_items(view: View, pictures: int, *, seed: int = HELD_OUT_SEED) -> It
             region=number,
             tags={"mark": kind},
             other=captions[1],
+            meant=meant[0],
         )
         yield first
         yield replace(first, suite="removed", images=(bare,))
@@ -191,6 +195,7 @@ def control_items(view: View, pictures: int, *, seed: int = HELD_OUT_SEED) -> It
             prompt=prompt(question, views[1]),
             answer=captions[1],
             other=captions[0],
+            meant=meant[1],
         )
         number += 1
         if number == pictures:

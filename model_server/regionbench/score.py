@@ -91,12 +91,20 @@ def _claims(told: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _controls(suites: Mapping[str, Sequence[Answered]]) -> dict[str, Any]:
+    """Shares right and that fit better; "chance" of a removed mark is the share right if marks told nothing.
+
+    Such a model describes one of the objects that could be meant, as well as it describes them when they are marked:
+    the mean over the marked items of 1 or 0 for right or wrong, times the share of those objects that have the caption.
+    """
     controls: dict[str, Any] = {}
     for name in ("marked", "removed", "moved"):
         some = suites[name]
         if some:
             follows = [fits_better(said.text, item.answer, item.other) for item, said in some]
             controls[name] = _share(some) | {"follows": _rounded(np.mean(follows))}
+    if suites["removed"] and suites["marked"]:
+        guessed = [right(item, said) * item.meant for item, said in suites["marked"]]
+        controls["removed"]["chance"] = _rounded(np.mean(guessed))
     unseen = suites["unseen_kind"]
     if unseen:
         by_kind = _shares(unseen, lambda item: item.tags["mark"])

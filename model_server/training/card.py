@@ -93,7 +93,7 @@ kind of mark in turn, asked over HTTP. Free text is greedy and must match exactl
 | control, whole picture, no evidence | caption right | fits the marked object better than the other | n |
 | --- | --- | --- | --- |
 {_table(_controls(told))}
-{_unseen(told)}
+{_chance(told)}{_unseen(told)}
 ## Limits
 
 * Photographs, drawings and anything else outside the generated world: the answers mean nothing.
@@ -162,6 +162,13 @@ def _controls(told: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
         if name in told["controls"]:
             share = told["controls"][name]
             yield f"mark {name}", share["right"], share["follows"], share["n"]
+
+
+def _chance(told: Mapping[str, Any]) -> str:
+    chance = told["controls"].get("removed", {}).get("chance")
+    if chance is None:
+        return ""
+    return f"\nBy chance, {chance:.3f} of the captions would be right with the mark removed.\n"
 
 
 def _unseen(told: Mapping[str, Any]) -> str:

@@ -18,15 +18,14 @@ from typing import Any
 import torch
 from PIL import Image
 
+from model_server.regionbench.items import HELD_OUT_SEED
+from model_server.scoring import score_whole
 from model_server.worlds.samples import Turn, examples
 from regiontext.marks.view import View
 
 __all__ = ["answer_closed", "answer_open", "evaluate", "main"]
 
 Pictures = Sequence[Image.Image]
-
-# Far from every training seed.
-HELD_OUT_SEED = 990_001
 
 
 def evaluate(
@@ -65,8 +64,27 @@ def evaluate(
 @torch.inference_mode()
 def answer_open(model: Any, processor: Any, asked: Sequence[tuple[Pictures, Turn]]) -> list[str]:
     """Return the greedy answers to (pictures, turn) pairs, as one batch."""
-    chats = [_chat(images, turn.prompt) for images, turn in asked]
-    inputs = processor.apply_chat_template(
+    inputs = _inputs(processor, [_chat(images, turn.prompt) for images, turn in asked])
+    out = model.generate(**inputs, max_new_tokens=24, do_sample=False)
+    answers = out[:, inputs["input_ids"].shape[1] :]
+    return [t.strip() for t in processor.batch_decode(answers, skip_special_tokens=True)]
+
+
+def answer_closed(model: Any, processor: Any, images: Pictures, turn: Turn) -> str:
+    """Return the option with the highest likelihood, its end token included."""
+    tokenizer = processor.tokenizer
+    options = [
+        [*tokenizer(option, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        for option in turn.options
+    ]
+    inputs = _inputs(processor, [_chat(images, turn.prompt)] * len(options))
+    likely = [sum(tokens) for tokens in score_whole(model, inputs, options)]
+    return turn.options[likely.index(max(likely))]
+
+
+def _inputs(processor: Any, chats: Sequence[list[dict[str, Any]]]) -> Any:
+    """Left-padded prompts, one row per chat, ready for an answer."""
+    return processor.apply_chat_template(
         chats,
         add_generation_prompt=True,
         tokenize=True,
@@ -74,40 +92,6 @@ def answer_open(model: Any, processor: Any, asked: Sequence[tuple[Pictures, Turn
         return_tensors="pt",
         processor_kwargs={"padding": True},
     )
-    out = model.generate(**inputs, max_new_tokens=24, do_sample=False)
-    answers = out[:, inputs["input_ids"].shape[1] :]
-    return [t.strip() for t in processor.batch_decode(answers, skip_special_tokens=True)]
-
-
-@torch.inference_mode()
-def answer_closed(model: Any, processor: Any, images: Pictures, turn: Turn) -> str:
-    """Return the option with the highest likelihood, its end token included."""
-    inputs = processor.apply_chat_template(
-        _chat(images, turn.prompt),
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
-        return_tensors="pt",
-    )
-    tokenizer = processor.tokenizer
-    ends = [
-        [*tokenizer(option, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-        for option in turn.options
-    ]
-    longest = max(map(len, ends))
-    count, prompt = len(ends), inputs["input_ids"]
-    tails = torch.full((count, longest), tokenizer.pad_token_id)
-    for row, end in enumerate(ends):
-        tails[row, : len(end)] = torch.tensor(end)
-    ids = torch.cat([prompt.expand(count, -1), tails], dim=1)
-    features = model.get_image_features(inputs["pixel_values"])
-    features.pooler_output = features.pooler_output.repeat(count, 1, 1)
-    logits = model(
-        input_ids=ids, mm_encoder_outputs={"image": features}, logits_to_keep=longest + 1
-    ).logits
-    likely = logits[:, :-1].log_softmax(-1).gather(2, tails[..., None])[..., 0]
-    learnt = torch.tensor([[column < len(end) for column in range(longest)] for end in ends])
-    return turn.options[int((likely * learnt).sum(1).argmax())]
 
 
 def _chat(images: Pictures, text: str) -> list[dict[str, Any]]:

@@ -106,7 +106,9 @@ def export(
         },
     }
     (fresh / "regiontext.json").write_text(json.dumps(about, indent=2) + "\n")
-    (fresh / "model.safetensors").chmod(0o644)
+    # safetensors writes files that their owner alone may read; a larger model has several.
+    for file in fresh.glob("*.safetensors"):
+        file.chmod(0o644)
     old = out.with_name(out.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PALETTE", "surface", "surface_tones"]
+__all__ = ["PALETTE", "surface_tones"]
 
 Field = NDArray[np.float32]
 
@@ -137,17 +137,3 @@ def surface_tones(
     np.multiply(light, _PATTERNS[material](u, v, np.float32(phase)), out=weights[..., 1])
     np.subtract(light, weights[..., 1], out=weights[..., 0])
     return weights, np.stack([base, other]).astype(np.float32)
-
-
-def surface(
-    colour: str,
-    material: str,
-    u: Field,
-    v: Field,
-    *,
-    phase: tuple[float, float, float] = (0.3, 0.3, 0.3),
-    tint: tuple[float, float, float] = (0.0, 0.0, 0.0),
-) -> NDArray[np.float32]:
-    """Return the lit surface, float32[H, W, 3] in 0..255; arguments and errors as in `surface_tones`."""
-    weights, tones = surface_tones(colour, material, u, v, phase=phase, tint=tint)
-    return np.clip(weights @ tones, 0, 255)

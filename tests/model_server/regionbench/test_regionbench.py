@@ -9,7 +9,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from model_server.regionbench.__main__ import main, measure, questions
+from model_server.regionbench.__main__ import _tables, main, measure, questions
 from model_server.regionbench.ask import Said, ask_all, served_view
 from model_server.regionbench.items import (
     UNSEEN_KIND,
@@ -99,6 +99,39 @@ def test_a_perfect_model_passes_everything(items):
 def test_a_model_that_ignores_the_mark_does_not_follow_it(items):
     told = _all_said(items, lambda i: Said(i.other if i.suite == "moved" else i.answer, 0.9, 0.9))
     assert told["claims"]["mark_moved"] == 0.0 and told["claims"]["mark_removed"] == 1.0
+
+
+def test_a_guess_is_right_as_often_as_the_objects_that_could_be_meant_have_the_caption():
+    by_region: dict[int, list] = {}
+    for item in control_items(VIEW, 12):
+        by_region.setdefault(item.region, []).append(item)
+    shares = {marked.meant for marked, _, _ in by_region.values()}
+    # Of two objects to seven, one has the caption, or two that are alike.
+    assert len(shares) > 1 and all(1 / 7 <= share <= 2 / 3 for share in shares)
+    assert all(marked.meant == removed.meant for marked, removed, _ in by_region.values())
+
+
+def test_chance_is_what_a_model_that_marks_tell_nothing_gets_right():
+    some = list(control_items(VIEW, 40))
+    wrong = {item.region for item in some[::12]}
+
+    def say(item):
+        return Said("?" if item.region in wrong else item.answer, 0.9, 0.9)
+
+    removed = _all_said(some, say)["controls"]["removed"]
+    assert removed["right"] == pytest.approx(1 - len(wrong) / 40)
+    guessed = [i.meant for i in some if i.suite == "removed" and i.region not in wrong]
+    assert removed["chance"] == pytest.approx(sum(guessed) / 40, abs=1e-4)
+    only = [(item, say(item)) for item in some if item.suite == "removed"]
+    assert "chance" not in figures(only)["controls"]["removed"]
+
+
+def test_chance_is_shown_beside_the_removed_mark():
+    told = _all_said(list(control_items(VIEW, 4)), lambda i: Said(i.answer, 0.9, 0.9))
+    table = next(t for t in _tables(told) if t.columns[0].header == "control")
+    rows = dict(zip(table.columns[0].cells, table.columns[2].cells, strict=True))
+    chance = f"{told['controls']['removed']['chance']:.3f}"
+    assert rows == {"marked": "", "removed": chance, "moved": ""}
 
 
 def test_a_caption_fits_the_object_with_more_of_its_words():

@@ -1,4 +1,4 @@
-"""Pretraining: packed turns are worth single ones, everything is trained, and a killed run goes on."""
+"""Pretraining: packed turns are worth single ones, everything is trained, and the same seed gives the same weights."""
 
 from __future__ import annotations
 

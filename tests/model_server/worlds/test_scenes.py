@@ -77,13 +77,18 @@ def test_size_words_can_be_told_from_the_area_of_a_box_and_of_a_mask():
 
 
 def test_materials_and_colours_look_different():
-    from model_server.worlds.materials import surface
+    from model_server.worlds.materials import surface_tones
 
     v, u = np.meshgrid(*[np.linspace(-1, 1, 64, dtype=np.float32)] * 2, indexing="ij")
+
+    def surface(colour, material):
+        weights, tones = surface_tones(colour, material, u, v)
+        return np.clip(weights @ tones, 0, 255)
+
     materials = vocabulary.values("material", held_back=True)
     colours = vocabulary.values("colour", held_back=True)
-    means = {c: surface(c, "plastic", u, v).mean((0, 1)) for c in colours}
-    looks = {m: surface("blue", m, u, v) for m in materials}
+    means = {c: surface(c, "plastic").mean((0, 1)) for c in colours}
+    looks = {m: surface("blue", m) for m in materials}
     for some in (means, looks):
         names = list(some)
         for i, a in enumerate(names):

@@ -28,9 +28,11 @@ def background(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
     _clutter(picture, scene, rng)
     strength = float(rng.uniform(4, 12))
     texture = _TEXTURES[scene.texture](half, rng)
-    pixels = np.asarray(picture, dtype=np.float32)
+    pixels = np.array(picture, dtype=np.float32)
     if texture is not None:
-        pixels = pixels + texture.reshape(*texture.shape[:2], -1) * np.float32(strength)
+        texture = texture * np.float32(strength)
+        for channel in range(3):  # faster than to broadcast over so short an axis
+            pixels[..., channel] += texture if texture.ndim == 2 else texture[..., channel]
     small = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     full = small.resize((width, height), Image.Resampling.BILINEAR)
     return np.array(full, dtype=np.float32)

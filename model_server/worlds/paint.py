@@ -35,9 +35,11 @@ def paint_labels(scene: Scene) -> tuple[Image.Image, NDArray[np.uint8]]:
     labels = np.zeros(canvas.shape[:2], dtype=np.uint8)
     for index, thing in enumerate(scene.objects):
         _paint_object(canvas, labels, thing, index + 1)
-    noise = rng.normal(0, rng.uniform(1.0, 5.0), size=(64, 256, 1)).astype(np.float32)
+    noise = rng.normal(0, rng.uniform(1.0, 5.0), size=(64, 256)).astype(np.float32)
     height, width = labels.shape
-    canvas += np.tile(noise, (-(-height // 64), -(-width // 256), 1))[:height, :width]
+    tiled = np.tile(noise, (-(-height // 64), -(-width // 256)))[:height, :width]
+    for channel in range(3):  # see _scale
+        canvas[..., channel] += tiled
     pixels = np.clip(canvas, 0, 255).astype(np.uint8)
     return Image.fromarray(pixels), labels
 
@@ -63,11 +65,19 @@ def _paint_object(canvas: Canvas, labels: NDArray[np.uint8], thing: Object, labe
     weights, tones = surface_tones(
         thing.colour, thing.material, u, v, phase=thing.phase, tint=thing.tint
     )
-    weights *= (cover * _cube_light(u, v) if thing.shape == "cube" else cover)[..., None]
+    _scale(weights, cover * _cube_light(u, v) if thing.shape == "cube" else cover)
     patch = canvas[y0:y1, x0:x1]
-    patch *= behind[..., None]
+    _scale(patch, behind)
     patch += weights @ tones
     labels[y0:y1, x0:x1][cover >= 0.5] = label
+
+
+def _scale(values: Canvas, factor: NDArray[np.float32]) -> None:
+    """Multiply every channel of [H, W, C] by [H, W], in place."""
+    for channel in range(
+        values.shape[2]
+    ):  # several times as fast as to broadcast over so short an axis
+        values[..., channel] *= factor
 
 
 def _surface_coordinates(

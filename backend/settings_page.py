@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic import AliasChoices, SecretStr
+from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
 from backend.settings import Settings
@@ -16,7 +16,7 @@ _HEAD = """# Settings
 Every setting of the backend and of the commands is an environment variable, or a line of a file `.env` in the folder
 where the command is started. An option of a command wins over the variable, the variable over what `regiontext up` and
 `regiontext connect` kept in `credentials.json` of the data folder, and that over the default. An empty secret or key
-means that there is none.
+counts as not set.
 
 `regiontext up` tells what it starts where to listen and whom to call: there use its options (`regiontext up --help`) in
 the place of `REGIONTEXT_LABEL_STUDIO_URL`, `_MODEL_URL`, `_HOST`, `_PORT` and `_PUBLIC_URL`.
@@ -68,7 +68,7 @@ def _names(name: str, field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
-    if value is None or value in ("", ()) or isinstance(value, SecretStr):
+    if value is None or value in ("", ()):
         return "–"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 

@@ -10,6 +10,7 @@ batches.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections import deque
@@ -29,10 +30,12 @@ from model_server.fused import Fused, LowRank
 
 __all__ = ["Adapters", "read_adapter"]
 
+log = logging.getLogger("model_server")
+
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
-# An adapter asked so often in a row is worth a merged copy of the weights.
+# An adapter that so many batches in a row are asked through alone is worth a merged copy of the weights.
 _STEADY = 8
 
 
@@ -115,21 +118,25 @@ class Adapters:
         self._active = name
 
     def notice(self, names: Sequence[str | None]) -> None:
-        """Whose answers are asked for, None for the base model: the adapter of all recent ones is merged."""
-        self._recent.extend(names)
-        name = self._recent[-1]
+        """Whose answers a batch asks for, None for the base model: an adapter alone in all recent ones is merged."""
+        first, *others = set(names)
+        name = None if others else first
+        self._recent.append(name)
         if name is None or name == self.merged or not self._merges:
             return
-        if len(self._recent) == _STEADY and len(set(self._recent)) == 1:
+        if self._recent.count(name) == _STEADY:
             try:
                 self.merge(name)
-            except (RuntimeError, MemoryError):  # a second copy does not fit: go on beside the base
+            except (RuntimeError, MemoryError):  # such as that a second copy does not fit
+                log.warning("%s is served beside the base model, not merged", name, exc_info=True)
+                self._unmerge()
                 self._merges = False
 
     def merge(self, name: str) -> None:
         """Keep a copy of the weights with this adapter in them; batches of it alone cost no more than the base."""
-        active, self._merged = self._active, None
+        active = self._active
         self.activate(None)
+        self._unmerge()
         for fused in self._fused:
             fused.merge(name)
         merged = {}
@@ -138,6 +145,11 @@ class Adapters:
             merged[module] = (weight.float() + b.float() @ a.float()).to(weight)
         self._merged = (name, merged)
         self.activate(active)
+
+    def _unmerge(self) -> None:
+        self._merged = None
+        for fused in self._fused:
+            fused.unmerge()
 
     def _restore(self) -> None:
         for module, weight in self._plain.items():

@@ -51,6 +51,8 @@ __all__ = ["create_app"]
 log = logging.getLogger("model_server")
 
 _CLOSED_BY_CLIENT = 499
+# A request body may take so many times the longest pause.
+_STALLS = 10
 
 
 def create_app(
@@ -73,7 +75,7 @@ def create_app(
         limits: bounds on the images of one request.
         fetcher: fetches images given by address; by default none are.
         max_body_bytes: longest request body that is read.
-        stall_s: longest pause within a request body.
+        stall_s: longest pause within a request body, which may take ten times as long in all.
         segmenting: answers POST /v1/segment; without one it is 404.
     """
     limits = limits or ImageLimits()
@@ -346,17 +348,20 @@ async def _read(request: Request, limit: int, stall_s: float) -> bytes:
     if int(request.headers.get("content-length") or 0) > limit:
         raise error
     body = bytearray()
+    clock = asyncio.get_running_loop().time
+    last = clock() + _STALLS * stall_s
     try:
         async with asyncio.timeout(stall_s) as deadline:
             async for part in request.stream():
-                deadline.reschedule(asyncio.get_running_loop().time() + stall_s)
+                deadline.reschedule(min(clock() + stall_s, last))
                 body += part
                 if len(body) > limit:
                     raise error
     except TimeoutError:
         # Whoever stalls would keep a place in the queue from others.
         raise RequestError(
-            f"Nothing came of the rest of the request body for {stall_s:g} s; send it again.",
+            f"The rest of the request body did not come: there was a pause of {stall_s:g} s, or it took longer than "
+            f"{_STALLS * stall_s:g} s in all. Send it again.",
             code="body_stalled",
             status=408,
         ) from None

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -103,7 +104,8 @@ class Decoder:
         self._eps = float(text.norm.variance_epsilon)
         self._layers = list(text.layers)
         groups = linear_groups(self._layers, _FUSED)
-        self.fused = Fused(model, groups, arranged=self._with_norms, dtype=products)
+        arranged = partial(_with_norms, self._layers)
+        self.fused = Fused(model, groups, arranged=arranged, dtype=products)
         self._pool = self._norm.weight.new_empty(0)
 
     @staticmethod
@@ -264,20 +266,6 @@ class Decoder:
                 return merged, []
         return self.fused.own, [self.fused.low(segment.name) for segment in segments]
 
-    def _with_norms(self, pairs: Sequence[Pair]) -> list[Tensor]:
-        none = pairs[0][0].new_empty(0)
-        weights: list[Tensor] = []
-        for index, layer in enumerate(self._layers):
-            norms = (
-                layer.input_layernorm.weight.data,
-                none,
-                layer.post_attention_layernorm.weight.data,
-                none,
-            )
-            for norm, pair in zip(norms, pairs[4 * index : 4 * index + 4], strict=True):
-                weights += [norm, *pair]
-        return weights
-
     def _rotations(self, count: int) -> tuple[Tensor, Tensor]:
         if self._angles is None or len(self._angles[0]) < count:
             weight = self._norm.weight
@@ -287,6 +275,21 @@ class Decoder:
             sin = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
             self._angles = (cos[0, :, None], sin[0, :, None])
         return self._angles
+
+
+def _with_norms(layers: Sequence[Any], pairs: Sequence[Pair]) -> list[Tensor]:
+    none = pairs[0][0].new_empty(0)
+    weights: list[Tensor] = []
+    for index, layer in enumerate(layers):
+        norms = (
+            layer.input_layernorm.weight.data,
+            none,
+            layer.post_attention_layernorm.weight.data,
+            none,
+        )
+        for norm, pair in zip(norms, pairs[4 * index : 4 * index + 4], strict=True):
+            weights += [norm, *pair]
+    return weights
 
 
 def _narrowed(

@@ -48,7 +48,7 @@ class Engine:
 
     Attributes:
         state: "loading", then "ready" or "failed".
-        failure: why the model could not be loaded, in one line; None unless it failed.
+        failure: why there is no model, in one line: it could not be loaded, or its thread ended; None unless it failed.
 
     Args:
         open_model: called in the worker thread; what it raises ends up in `failure`.
@@ -59,7 +59,7 @@ class Engine:
         patience_s: longest wait for requests that are just being received, or expected after a
             batch of several; never spent when there are none.
         on_batch: called in the worker thread with the jobs of a batch and the seconds it took.
-        on_failed: called in the worker thread when the model could not be loaded.
+        on_failed: called in the worker thread when there will be no model any more.
     """
 
     def __init__(
@@ -254,6 +254,8 @@ class Engine:
         with self._changed:
             if self._ended:
                 raise self._gone()
+            if ticket not in self._open:
+                raise RequestError("Nobody waits for this answer any more.", code="cancelled")
             self._coming.pop(ticket, None)
             self._queue += jobs
             self._changed.notify_all()
@@ -345,7 +347,7 @@ class Engine:
     def _gather(self) -> None:
         deadline = time.monotonic() + self._patience_s
         while len(self._queue) < self._max_batch:
-            # Nor is one that takes longer than that to be received.
+            # What is just being received is waited for, but no longer than that after it came.
             came = [at for at in self._coming.values() if at is not None]
             until = min(deadline, max(came, default=0.0) + self._patience_s)
             # Who was answered together asks again together; one alone is never waited for.

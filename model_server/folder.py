@@ -94,19 +94,26 @@ def lineage(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"base": None, "rank": None, "sha256": None, "run": None}
     weights = path / "adapter_model.safetensors"
     with suppress(OSError, ValueError, AttributeError):
-        config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+        config = _read_json(path / "adapter_config.json")
         base = config.get("base_model_name_or_path")
         found |= {"base": _named(base) if isinstance(base, str) else None, "rank": config.get("r")}
     with suppress(OSError), weights.open("rb") as file:
         found["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     with suppress(OSError, ValueError):
-        run = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        run = _read_json(path / "run.json")
         found["run"] = _told_of(run) if isinstance(run, dict) else None
     return found
 
 
+def _read_json(file: Path) -> Any:
+    # A loss that was no number is nothing: JSON, which it is told in, has no word for it.
+    return json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+
+
 def _named(base: str) -> str:
-    return base if _HUB_ID.fullmatch(base) else PurePath(base.replace("\\", "/")).name
+    if _HUB_ID.fullmatch(base) and not Path(base).exists():
+        return base
+    return PurePath(base.replace("\\", "/")).name
 
 
 def _told_of(run: Mapping[str, Any]) -> dict[str, Any]:

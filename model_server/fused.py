@@ -66,7 +66,7 @@ class Fused:
         """Forget an adapter."""
         del self._low[name]
         if self.merged(name) is not None:
-            self._merged = None
+            self.unmerge()
 
     def merge(self, name: str) -> None:
         """Keep a copy of the weights with this adapter in them, instead of any other's."""
@@ -77,6 +77,10 @@ class Fused:
                 weight = (weight.float() + b.float() @ a.float()).to(weight)
             merged.append((weight, bias))
         self._merged = (name, self._arranged(merged))
+
+    def unmerge(self) -> None:
+        """Forget the copy."""
+        self._merged = None
 
     def merged(self, name: str) -> list[Tensor] | None:
         """The weights of a pass with this adapter in them, None if no such copy is kept."""

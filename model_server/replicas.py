@@ -67,7 +67,7 @@ class Replicas:
 
     @property
     def failure(self) -> str | None:
-        """Why a replica could not be loaded."""
+        """Why a replica has no model."""
         return next((engine.failure for engine in self._engines if engine.failure), None)
 
     @property
@@ -87,15 +87,15 @@ class Replicas:
         self._changes.shutdown(wait=False, cancel_futures=True)
 
     def arrive(self) -> RoutedTicket:
-        """Announce a request to the replica with least to do.
+        """Announce a request to the replica with least to do that has room.
 
         Raises RequestError 429 when every queue is full.
         """
-        *busier, last = sorted(self._engines, key=lambda engine: engine.load())
-        for engine in busier:
+        *freer, busiest = sorted(self._engines, key=lambda engine: engine.load())
+        for engine in freer:
             with suppress(RequestError):  # full: who has little to answer may have much to prepare
                 return RoutedTicket(self, engine)
-        return RoutedTicket(self, last)
+        return RoutedTicket(self, busiest)
 
     def reader(self, pictures: Sequence[Picture], at: Engine) -> Engine:
         """The replica to ask about these pictures, of a request that is counted `at` one already."""

@@ -33,7 +33,7 @@ class Ticket:
     def choose(self, model: str) -> None:
         """Name the model asked for.
 
-        Raises RequestError 404 for an unknown one, 503 while loading, after a failed load, or
+        Raises RequestError 404 for an unknown one, 503 while loading, when there is no model, or
         when stopping.
         """
         self._adapter = self._engine.hold(self, model)

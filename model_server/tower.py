@@ -7,6 +7,7 @@ model itself. Knows nothing of questions, caches or training.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,7 +48,8 @@ class Tower:
         self._activation = ACTIVATIONS[tower.config.hidden_act]
         self._layers = list(tower.encoder.layers)
         groups = linear_groups(self._layers, _FUSED)
-        self.fused = Fused(model, groups, arranged=self._with_norms, dtype=products)
+        arranged = partial(_with_norms, self._layers)
+        self.fused = Fused(model, groups, arranged=arranged, dtype=products)
 
     @staticmethod
     def fits(model: PreTrainedModel) -> bool:
@@ -83,11 +85,12 @@ class Tower:
             return merged, []
         return self.fused.own, self.fused.low(adapter)
 
-    def _with_norms(self, pairs: Sequence[Pair]) -> list[Tensor]:
-        weights: list[Tensor] = []
-        for index, layer in enumerate(self._layers):
-            attention, out, up, down = pairs[4 * index : 4 * index + 4]
-            first, second = layer.layer_norm1, layer.layer_norm2
-            weights += [first.weight.data, first.bias.data, *attention, *out]
-            weights += [second.weight.data, second.bias.data, *up, *down]
-        return weights
+
+def _with_norms(layers: Sequence[Any], pairs: Sequence[Pair]) -> list[Tensor]:
+    weights: list[Tensor] = []
+    for index, layer in enumerate(layers):
+        attention, out, up, down = pairs[4 * index : 4 * index + 4]
+        first, second = layer.layer_norm1, layer.layer_norm2
+        weights += [first.weight.data, first.bias.data, *attention, *out]
+        weights += [second.weight.data, second.bias.data, *up, *down]
+    return weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import sys
 import webbrowser
@@ -80,7 +81,10 @@ def show_ready(options: UpOptions, credentials: Credentials, console: Console) -
         )
     if options.data_dir.resolve() != DEFAULT_DATA_DIR.resolve():
         console.print(
-            Text(f"These commands then take --data-dir {options.data_dir}", "dim"), soft_wrap=True
+            Text(
+                f"These commands then take --data-dir {shlex.quote(str(options.data_dir))}", "dim"
+            ),
+            soft_wrap=True,
         )
     console.print(
         Text("Ctrl-C stops everything; regiontext up goes on from there.", "dim"), soft_wrap=True
@@ -95,7 +99,7 @@ def _activation() -> str | None:
         return None
     if script.is_relative_to(Path.cwd()):
         script = script.relative_to(Path.cwd())
-    return f"source {script}"
+    return f"source {shlex.quote(str(script))}"
 
 
 def browser_wanted() -> bool:

@@ -44,7 +44,8 @@ def find_settings(data_dir: Path, *, kept: Credentials | None = None, **given: A
     `kept` (by default in credentials.json of `data_dir`). Raises SettingsError.
     """
     given = {name: value for name, value in given.items() if value is not None}
-    told = read_settings().model_fields_set
+    settings = read_settings()
+    told = {name for name in settings.model_fields_set if getattr(settings, name) is not None}
     kept = kept or load(data_dir)
     found = settings_from(kept) if kept is not None else {}
     found = {name: value for name, value in found.items() if name not in told}

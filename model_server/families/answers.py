@@ -75,14 +75,14 @@ class Writer:
             logprobs: their natural-log probabilities.
         """
         sums = [math.fsum(own) for own in logprobs]
-        try:
-            check_numbers(math.fsum(sums))
-        except RequestError as error:  # its neighbours have their answers
-            fail(job, error)
-            return
         best = max(range(len(sums)), key=sums.__getitem__)
         weights = [math.exp(total - sums[best]) for total in sums]
         whole = math.fsum(weights)
+        try:  # no number if any score is none, or if all are minus infinity
+            check_numbers(whole)
+        except RequestError as error:  # its neighbours have their answers
+            fail(job, error)
+            return
         most = job.prompt.sampling.top_logprobs
         tokens = tuple(
             self.token(

@@ -37,7 +37,7 @@ __all__ = ["PackedModel"]
 
 _LOGITS_AT_ONCE = 512
 # Tokens of all options of a question, as every pair of them takes room: in one that shares its pass, and in any.
-_WIDE, _WIDEST = 256, 8192
+_WIDE, _WIDEST = 1024, 8192
 
 
 class PackedModel:
@@ -308,7 +308,8 @@ class PackedModel:
             for row, key in enumerate(order)
         }
         for key, read in made.items():
-            self._memory.keep(key, read)
+            if read.states.isfinite().all():  # or every later question would fail for one overflow
+                self._memory.keep(key, read)
         return made
 
 

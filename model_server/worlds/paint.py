@@ -73,10 +73,8 @@ def _paint_object(canvas: Canvas, labels: NDArray[np.uint8], thing: Object, labe
 
 
 def _scale(values: Canvas, factor: NDArray[np.float32]) -> None:
-    """Multiply every channel of [H, W, C] by [H, W], in place."""
-    for channel in range(
-        values.shape[2]
-    ):  # several times as fast as to broadcast over so short an axis
+    """Multiply every channel of [H, W, C] by [H, W], in place: faster than to broadcast over so short an axis."""
+    for channel in range(values.shape[2]):
         values[..., channel] *= factor
 
 

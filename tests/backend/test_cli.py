@@ -159,6 +159,16 @@ def test_options_win_over_the_environment_and_it_over_what_was_kept(
     assert given.label_studio_url == "http://option:1" and given.port == 9090
 
 
+def test_an_empty_secret_of_the_environment_counts_as_not_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = _kept(tmp_path)
+    monkeypatch.setenv("REGIONTEXT_WEBHOOK_SECRET", "")
+    settings = find_settings(tmp_path)
+    assert settings.webhook_secret is not None
+    assert settings.webhook_secret.get_secret_value() == kept.webhook_secret
+
+
 def test_serve_and_connect_agree_on_a_secret_without_being_told(tmp_path: Path) -> None:
     first = keep_credentials(tmp_path / "new")
     assert keep_credentials(tmp_path / "new") == first

@@ -18,6 +18,7 @@ from model_server.families import open_model
 from model_server.families.chat import encode, prompt_text
 from model_server.families.checkpoint import load_checkpoint
 from model_server.families.overlay import OverlayModel
+from model_server.families.packed import PackedModel
 from model_server.folder import find_model
 from model_server.jobs import Prompt
 from tests.model_server.answering import Served, ask, prompt
@@ -101,6 +102,25 @@ def test_an_adapter_asked_again_and_again_is_merged(
     assert last.text == first.text != ask(model, prompt(TEXTS[0]))[0].text
     model.unload_adapter("a")
     assert model._adapters.merged is None
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_adapters_asked_in_turns_are_not_merged(
+    tiny: Served, make_adapter: Callable[..., Path], tmp_path: Path, mixed: bool
+) -> None:
+    for seed, name in enumerate(["a", "b"], 1):
+        tiny.load_adapter(name, make_adapter(tmp_path / name, seed=seed))
+    try:
+        for turn in range(10):
+            name = "ab"[turn % 2]
+            jobs = [Job(prompt(TEXTS[0], max_tokens=1), name) for _ in range(8)]
+            if mixed and isinstance(tiny, PackedModel):
+                jobs.append(Job(prompt(TEXTS[0], max_tokens=1)))
+            tiny.answer(jobs)
+            assert tiny._adapters.merged is None
+    finally:
+        for name in ("a", "b"):
+            tiny.unload_adapter(name)
 
 
 def test_an_adapter_for_another_model_is_refused(

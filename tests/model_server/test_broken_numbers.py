@@ -50,6 +50,35 @@ def poisoned(
     packed.forget()
 
 
+def test_what_was_read_of_a_picture_and_is_no_number_is_not_kept(
+    poisoned: PackedModel,
+) -> None:
+    poisoned.forget()
+    with pytest.raises(RequestError, match="not numbers"):
+        ask(poisoned, prompt(TEXTS[0], 3), adapter="broken")
+    assert poisoned._memory.held() == []
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ([[-torch.inf], [-1.0]], "b"),
+        ([[-torch.inf], [-torch.inf]], None),
+        ([[torch.nan], [-1.0]], None),
+    ],
+)
+def test_a_choice_among_scores_that_are_no_numbers(
+    packed: PackedModel, scores: list[list[float]], said: str | None
+) -> None:
+    job = Job(prompt(TEXTS[0], 0, ("a", "b")))
+    packed._writer.choose(job, [[5], [6]], scores, length=9)
+    if said is None:
+        with pytest.raises(RequestError, match="not numbers"):
+            job.future.result(0)
+    else:
+        assert job.future.result(0).text == said
+
+
 @pytest.mark.parametrize("sampling", [{}, {"temperature": 0.7, "seed": 1}, {"top_logprobs": 2}])
 def test_answers_that_are_no_numbers_fail_alone_and_leave_nothing_behind(
     poisoned: PackedModel, sampling: dict[str, float]
@@ -75,11 +104,10 @@ def test_answers_that_are_no_numbers_fail_alone_and_leave_nothing_behind(
             )
 
 
-def test_the_general_way_tells_it_too(
-    general: OverlayModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_the_general_way_tells_it_too(general: OverlayModel, value: float) -> None:
     head = general._model.get_output_embeddings()
-    hook = head.register_forward_hook(lambda module, args, out: torch.full_like(out, torch.nan))
+    hook = head.register_forward_hook(lambda module, args, out: torch.full_like(out, value))
     try:
         for options in ((), OPTIONS):
             with pytest.raises(RequestError, match="not numbers"):

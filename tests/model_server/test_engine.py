@@ -204,6 +204,17 @@ def test_whatever_ends_the_thread_is_said_and_leaves_nobody_waiting() -> None:
         assert engine.load() == 0
 
 
+def test_what_nobody_waits_for_any_more_is_not_queued() -> None:
+    model = FakeModel()
+    with running(model) as engine:
+        ticket = engine.arrive()
+        ticket.choose("base")
+        ticket.close()
+        with pytest.raises(RequestError, match="Nobody waits"):
+            ticket.submit(Prompt([], []))
+        assert engine.waiting() == engine.load() == 0
+
+
 def test_what_is_still_being_prepared_when_the_engine_stops_is_told() -> None:
     with running(FakeModel()) as engine:
         ticket = engine.arrive()

@@ -65,3 +65,15 @@ def test_an_older_run_tells_what_it_knows(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"base_name": "mini", "settings": None}))
     run = lineage(tmp_path)["run"]
     assert run.pop("base_name") == "mini" and set(run.values()) == {None}
+
+
+def test_a_loss_that_was_no_number_keeps_no_list_of_models_from_being_told(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"loss": {"first": NaN, "last": Infinity}}')
+    assert lineage(tmp_path)["run"]["loss"] == {"first": None, "last": None}
+
+
+def test_a_folder_beside_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models" / "mini").mkdir(parents=True)
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "models/mini"}')
+    monkeypatch.chdir(tmp_path)
+    assert lineage(tmp_path)["base"] == "mini"

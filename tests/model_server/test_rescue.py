@@ -125,6 +125,7 @@ def test_a_merged_copy_that_does_not_fit_costs_nobody_an_answer(
     make_adapter: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     tried = []
 
@@ -142,3 +143,4 @@ def test_a_merged_copy_that_does_not_fit_costs_nobody_an_answer(
         packed.unload_adapter("a")
         packed._adapters._recent.clear()
     assert tried == ["a"]  # and not again
+    assert "served beside the base model" in caplog.text

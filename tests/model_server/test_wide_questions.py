@@ -14,7 +14,7 @@ from tests.model_server.conftest import TEXTS
 pytestmark = pytest.mark.model
 
 FEW = ("red", "green")
-MANY = tuple(f"a thing with the number {number}" for number in range(60))
+MANY = tuple(f"a thing with the number {number}" for number in range(200))
 
 
 def test_a_question_with_very_many_options_is_asked_alone(packed: PackedModel) -> None:
@@ -37,7 +37,7 @@ def test_more_than_one_pass_takes_is_refused_before_its_turn(
     packed: PackedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packed_module, "_WIDEST", 100)
-    with pytest.raises(RequestError, match=r"60 options have .* at most 100") as raised:
+    with pytest.raises(RequestError, match=r"200 options have .* at most 100") as raised:
         packed.prepare(prompt(TEXTS[0], 0, MANY))
     assert raised.value.param == "structured_outputs.choice"
     assert raised.value.status == 400

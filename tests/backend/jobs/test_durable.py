@@ -149,6 +149,14 @@ def worker(settings: Settings, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def settled(model_server: FakeModelServer) -> int:
+    """How many questions have come, once those that a killed worker had sent have all been read."""
+    count = -1
+    while count != (count := len(model_server.asked)):
+        time.sleep(0.5)
+    return count
+
+
 def test_killed_twice_and_taken_up_again(
     studio: FakeLabelStudio, model_server: FakeModelServer, settings: Settings
 ) -> None:
@@ -171,7 +179,7 @@ def test_killed_twice_and_taken_up_again(
         arguments = []
     # On a busy machine the second kill may come when all is stored and only the job's end is not.
     assert 55 <= stored() <= 80
-    asked = len(model_server.asked)
+    asked = settled(model_server)
     last, _ = worker(settings).communicate(timeout=180)
     assert last.splitlines()[-1] == "done 80"
     assert [ours(studio, task) for task in tasks] == [1] * 80

@@ -39,7 +39,7 @@ import transformers
 from transformers.utils import logging
 
 from benchmarks.device_models import SHAPES, Refused, build, free_bytes, pick, row_bytes
-from benchmarks.device_sides import Question, Sides, copy_bandwidth, peak_bytes
+from benchmarks.device_sides import Answer, Question, Sides, copy_bandwidth, peak_bytes
 from benchmarks.report import Claim, report
 from benchmarks.server_questions import AskedView, views
 from model_server.errors import ModelFolderError
@@ -58,9 +58,9 @@ class _Work:
     key: str
     what: str
     asked: Sequence[Question]
-    ours: Any
-    generate: Any
-    open: bool
+    ours: Answer
+    generate: Answer
+    closed: bool
     best: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("ours", "generate"), 1e9))
     same: list[bool] = field(default_factory=list)
 
@@ -113,7 +113,7 @@ def measure(sides: Sides, *, rounds: int) -> list[Claim]:
     for work in dict.fromkeys((captions[0], captions[-1])):
         claims += _decoding(sides, work.asked, bandwidth, rounds)
     claims += _memory(sides, captions[-1])
-    same = [same for work in works if work.open for same in work.same]
+    same = [same for work in works if not work.closed for same in work.same]
     what = f"open answers with the same tokens: {sum(same)} of {len(same)}"
     return [*claims, Claim("same_answers", sum(same) / len(same), "", what)]
 
@@ -139,10 +139,10 @@ def _one(view: AskedView, ask: Any) -> Question:
 
 
 def _work(sides: Sides, key: str, what: str, asked: Sequence[Question]) -> _Work:
-    open = not asked[0].options
-    longest = TOKENS if open else sides.longest_option(asked)
-    generate = sides.generate(asked, longest, exactly=open)
-    return _Work(key, what, asked, sides.ours(asked, TOKENS), generate, open)
+    closed = bool(asked[0].options)
+    longest = sides.longest_option(asked) if closed else TOKENS
+    generate = sides.generate(asked, longest, exactly=not closed)
+    return _Work(key, what, asked, sides.ours(asked, TOKENS), generate, closed)
 
 
 def _fitting(works: Iterator[_Work], room: int) -> Iterator[_Work]:
@@ -214,9 +214,8 @@ def _decoding(
 
 
 def _memory(sides: Sides, work: _Work) -> list[Claim]:
-    if (
-        sides.device.type == "cpu"
-    ):  # of the process since it began, which does not tell the sides apart
+    if sides.device.type == "cpu":
+        # Of the process since it began, which does not tell the sides apart.
         peak = peak_bytes(sides.device, work.ours) / _GIB
         return [Claim("peak_gib_process", peak, "GiB", "memory of the process, both sides in it")]
     found = []

@@ -22,7 +22,7 @@ from model_server.families.chat import encode, prompt_text, question_turn
 from model_server.families.packed import PackedModel
 from model_server.jobs import Picture, Prompt, Sampling
 
-__all__ = ["Question", "Sides", "copy_bandwidth", "peak_bytes", "synchronise"]
+__all__ = ["Answer", "Question", "Sides", "copy_bandwidth", "peak_bytes", "synchronise"]
 
 Answer = Callable[[], list[list[int]]]
 """Answers a batch once; the ids of every answer."""

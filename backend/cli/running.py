@@ -28,17 +28,21 @@ from backend.errors import BackendError
 from backend.jobs.progress import Notify
 from backend.jobs.progress import Progress as JobProgress
 from backend.settings import DEFAULT_DATA_DIR
+from backend.up.settings import remembered_project
 from regiontext.errors import RegiontextError
 
 __all__ = [
     "DEFAULT_DATA_DIR",
+    "AllProjects",
     "DataDir",
     "Project",
     "debugging",
     "errors_in_one_line",
+    "one_or_all",
     "output",
     "progress_bar",
     "said",
+    "say",
     "set_debugging",
 ]
 
@@ -62,6 +66,20 @@ Project = Annotated[
 ]
 
 
+AllProjects = Annotated[
+    bool, typer.Option("--all-projects", help="Use the records of every project.")
+]
+
+
+def one_or_all(project: int | None, all_projects: bool, data_dir: Path) -> int | None:
+    """The project that was named or remembered; None for all, BadParameter if one is named beside all."""
+    if all_projects:
+        if project is not None:
+            raise typer.BadParameter("use either --project or --all-projects")
+        return None
+    return project if project is not None else remembered_project(data_dir)
+
+
 def output() -> Console:
     """Where results are printed."""
     return Console()
@@ -70,6 +88,11 @@ def output() -> Console:
 def said() -> Console:
     """Where everything else is printed: standard error."""
     return Console(stderr=True)
+
+
+def say(console: Console, words: str, style: str = "") -> None:
+    """Print words as they are, however long and whatever brackets they hold."""
+    console.print(Text(words, style), soft_wrap=True)
 
 
 def debugging() -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 
-from model_server.batches import Job
+from model_server.batches import Job, take_batch
 from model_server.errors import RequestError
 from model_server.families import packed as packed_module
 from model_server.families.packed import PackedModel
@@ -23,6 +25,9 @@ def test_a_question_with_very_many_options_is_asked_alone(packed: PackedModel) -
         job.ready = packed.prepare(job.prompt)
     assert packed.group(few) is packed.group(Job(prompt(TEXTS[0]))) is None
     assert len({None, packed.group(many), packed.group(other)}) == 3
+    queue = deque([many, few, other, Job(prompt(TEXTS[0]))])
+    batches = [take_batch(queue, 16, packed.group) for _ in range(3)]
+    assert [len(batch) for batch in batches] == [1, 2, 1] and not queue
 
 
 def test_its_options_are_scored_as_among_few(packed: PackedModel) -> None:

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from backend.cli.app import app
-from backend.cli.jobs import _seconds
+from backend.cli.finetune import _seconds
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class Layout:
     """Sizes of a ViP-LLaVA; by default those of its 7B model.
 
     CLIP ViT-L/14 at 336 px, features of its layers -2, -5, -8, -11 and 6, Vicuna 7B (sizes of Llama 2) with 64 words
-    more: the defaults of transformers' VipLlavaConfig, filled up from the config.json of llava-hf/llava-1.5-7b-hf
+    more: the defaults of transformers' VipLlavaConfig, filled up from the config.json of llava-hf/llava-1.5-7b-hf,
     which has the same tower and decoder. That of llava-hf/vip-llava-7b-hf itself was not compared.
     """
 
